@@ -1,0 +1,1 @@
+"The deployable shell: everything that owns a lifetime."
