@@ -1,0 +1,1 @@
+"The database's lifetime: engine, sessions, schema."

@@ -1,0 +1,1 @@
+"The schema's steps, numbered; forward only."
