@@ -24,17 +24,21 @@ def _insert(session: AsyncSession, model: type[Base]) -> Any:
 
 async def insert_new(session: AsyncSession, model: type[Base], rows: Iterable[Mapping[str, Any]]) -> None:
     "Insert the rows whose keys are not there yet; leave the others as they are."
-    if data := [dict(row) for row in rows]: await session.execute(_insert(session, model).on_conflict_do_nothing(), data)
+    if data := [dict(row) for row in rows]:
+        await session.execute(_insert(session, model).on_conflict_do_nothing(), data)
 
 
 async def put(session: AsyncSession, model: type[Base], rows: Iterable[Mapping[str, Any]]) -> None:
     "Insert rows, or write over those with the same primary key; every row names the same columns."
     data = [dict(row) for row in rows]
-    if not data: return
+    if not data:
+        return
     keys = [c.name for c in model.__table__.primary_key]
     statement = _insert(session, model)
     changed = {k: statement.excluded[k] for k in data[0] if k not in keys}
-    await session.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed) if changed else statement.on_conflict_do_nothing(), data)
+    await session.execute(
+        statement.on_conflict_do_update(index_elements=keys, set_=changed) if changed else statement.on_conflict_do_nothing(), data
+    )
 
 # %% ../../nbs/80_storage/03_keep.ipynb #snapshots
 async def save_snapshots(session: AsyncSession, snapshots: Sequence[Mapping[str, Any]]) -> None:
@@ -53,9 +57,16 @@ async def forget_snapshots(session: AsyncSession, venue: str, minutes: int, keep
     await session.execute(delete(Snapshot).where(Snapshot.venue == venue, Snapshot.minutes == minutes, Snapshot.stamp != keep))
 
 
-async def load_candles(session: AsyncSession, venue: str, symbol: str, minutes: int, after: int = -1, limit: int | None = None) -> list[Candle]:
+async def load_candles(
+    session: AsyncSession, venue: str, symbol: str, minutes: int, after: int = -1, limit: int | None = None
+) -> list[Candle]:
     "Stored bars that opened after `after`, oldest first, the first `limit` of them."
-    query = select(Candle).where(Candle.venue == venue, Candle.symbol == symbol, Candle.minutes == minutes, Candle.open_time > after).order_by(Candle.open_time).limit(limit)
+    query = (
+        select(Candle)
+        .where(Candle.venue == venue, Candle.symbol == symbol, Candle.minutes == minutes, Candle.open_time > after)
+        .order_by(Candle.open_time)
+        .limit(limit)
+    )
     return list(await session.scalars(query))
 
 # %% ../../nbs/80_storage/03_keep.ipynb #meta

@@ -18,24 +18,33 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 # %% ../../nbs/80_storage/00_models.ipynb #json-safe
 def json_safe(x: Any) -> Any:
     'The same value with nan, inf and -inf as the strings "nan", "inf" and "-inf", tuples as lists and keys as text.'
-    if isinstance(x, float): return x if x == x and x not in (inf, -inf) else "nan" if isnan(x) else "inf" if x > 0 else "-inf"
-    if isinstance(x, dict): return {str(k): json_safe(v) for k, v in x.items()}
-    if hasattr(x, "_asdict"): return json_safe(x._asdict())
-    if isinstance(x, (list, tuple, set, frozenset)): return [json_safe(v) for v in x]
-    if x is None or isinstance(x, (str, int)): return x
-    if hasattr(x, "item"): return json_safe(x.item())  # a numpy scalar
+    if isinstance(x, float):
+        return x if x == x and x not in (inf, -inf) else "nan" if isnan(x) else "inf" if x > 0 else "-inf"
+    if isinstance(x, dict):
+        return {str(k): json_safe(v) for k, v in x.items()}
+    if hasattr(x, "_asdict"):
+        return json_safe(x._asdict())
+    if isinstance(x, (list, tuple, set, frozenset)):
+        return [json_safe(v) for v in x]
+    if x is None or isinstance(x, (str, int)):
+        return x
+    if hasattr(x, "item"):
+        return json_safe(x.item())  # a numpy scalar
     raise TypeError(f"{type(x).__name__} has no JSON form: store its fields")
 
 
 def json_floats(x: Any) -> Any:
     "The inverse of `json_safe` for data in which those three words stand for numbers only."
-    if isinstance(x, dict): return {k: json_floats(v) for k, v in x.items()}
-    if isinstance(x, list): return [json_floats(v) for v in x]
+    if isinstance(x, dict):
+        return {k: json_floats(v) for k, v in x.items()}
+    if isinstance(x, list):
+        return [json_floats(v) for v in x]
     return {"nan": nan, "inf": inf, "-inf": -inf}.get(x, x) if isinstance(x, str) else x
 
 # %% ../../nbs/80_storage/00_models.ipynb #types
 class Nan(TypeDecorator):
     "A double that may be nan: stored as NULL, read back as nan."
+
     impl, cache_ok = Double, True
 
     def process_bind_param(self, value: float | None, dialect: Any) -> float | None:
@@ -47,6 +56,7 @@ class Nan(TypeDecorator):
 
 class Json(TypeDecorator):
     "JSON (JSONB on PostgreSQL), made safe by `json_safe` on the way in."
+
     impl, cache_ok = JSON().with_variant(JSONB(), "postgresql"), True
 
     def process_bind_param(self, value: Any, dialect: Any) -> Any:
@@ -64,8 +74,15 @@ Facts = Annotated[Any, mapped_column(Json)]
 # %% ../../nbs/80_storage/00_models.ipynb #base
 class Base(DeclarativeBase):
     "The parent of every table: constraints get predictable names, so that a migration can speak of them."
-    metadata = MetaData(naming_convention=dict(ix="ix_%(table_name)s_%(column_0_N_name)s", uq="uq_%(table_name)s_%(column_0_N_name)s",
-                                               fk="fk_%(table_name)s_%(column_0_name)s", pk="pk_%(table_name)s"))
+
+    metadata = MetaData(
+        naming_convention=dict(
+            ix="ix_%(table_name)s_%(column_0_N_name)s",
+            uq="uq_%(table_name)s_%(column_0_N_name)s",
+            fk="fk_%(table_name)s_%(column_0_name)s",
+            pk="pk_%(table_name)s",
+        )
+    )
 
     def facts(self) -> dict[str, Any]:
         "The row as a plain dict, in the order of its columns."
@@ -74,6 +91,7 @@ class Base(DeclarativeBase):
 # %% ../../nbs/80_storage/00_models.ipynb #market
 class Candle(Base):
     "One closed bar of one symbol and timeframe, as stored at its close."
+
     __tablename__ = "candles"
     venue: Mapped[Short] = mapped_column(primary_key=True)
     symbol: Mapped[Short] = mapped_column(primary_key=True)
@@ -92,6 +110,7 @@ class Candle(Base):
 
 class Snapshot(Base):
     "The units of one symbol and timeframe after the bar that closed at `time`."
+
     __tablename__ = "snapshots"
     venue: Mapped[Short] = mapped_column(primary_key=True)
     symbol: Mapped[Short] = mapped_column(primary_key=True)
@@ -104,6 +123,7 @@ class Snapshot(Base):
 # %% ../../nbs/80_storage/00_models.ipynb #signals
 class SignalRow(Base):
     "A published signal; its life goes on in the trackers."
+
     __tablename__ = "signals"
     __table_args__ = (Index(None, "close_time"), Index(None, "status"), Index(None, "symbol", "close_time"))
     id: Mapped[str] = mapped_column(String(32), primary_key=True)  # core.signal.signal_id
@@ -132,8 +152,13 @@ class SignalRow(Base):
 
 class DecisionRow(Base):
     "One evaluation near a signal, with the verdict of every gate."
+
     __tablename__ = "decisions"
-    __table_args__ = (UniqueConstraint("venue", "strategy", "symbol", "minutes", "time", "side", "mode"), Index(None, "time"), Index(None, "signal_id"))
+    __table_args__ = (
+        UniqueConstraint("venue", "strategy", "symbol", "minutes", "time", "side", "mode"),
+        Index(None, "time"),
+        Index(None, "signal_id"),
+    )
     id: Mapped[Id]
     venue: Mapped[Short]
     time: Mapped[Time]
@@ -151,6 +176,7 @@ class DecisionRow(Base):
 
 class Lock(Base):
     "One strategy's claim on one side of a symbol, until its signal closes or the time is up."
+
     __tablename__ = "locks"
     venue: Mapped[Short] = mapped_column(primary_key=True)
     symbol: Mapped[Short] = mapped_column(primary_key=True)
@@ -162,6 +188,7 @@ class Lock(Base):
 # %% ../../nbs/80_storage/00_models.ipynb #accounts
 class Account(Base):
     "A paper or live account that follows signals."
+
     __tablename__ = "accounts"
     id: Mapped[Id]
     name: Mapped[Short] = mapped_column(unique=True)
@@ -174,6 +201,7 @@ class Account(Base):
 
 class Equity(Base):
     "What an account was worth at a close."
+
     __tablename__ = "equity"
     account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
     time: Mapped[Time] = mapped_column(primary_key=True)
@@ -182,6 +210,7 @@ class Equity(Base):
 
 class Order(Base):
     "An order from intention to end; `client_id` is its name at the venue, too."
+
     __tablename__ = "orders"
     __table_args__ = (Index(None, "state"), Index(None, "signal_id"), Index(None, "account_id", "symbol"))
     client_id: Mapped[str] = mapped_column(String(36), primary_key=True)
@@ -207,6 +236,7 @@ class Order(Base):
 
 class Fill(Base):
     "One trade of the venue against one of our orders."
+
     __tablename__ = "fills"
     __table_args__ = (Index(None, "client_id"),)
     venue: Mapped[Short] = mapped_column(primary_key=True)
@@ -223,6 +253,7 @@ class Fill(Base):
 # %% ../../nbs/80_storage/00_models.ipynb #trackers
 class Tracker(Base):
     "The exit ladder of a signal: the reference (no account) or one account's."
+
     __tablename__ = "trackers"
     id: Mapped[Id]
     signal_id: Mapped[str] = mapped_column(String(32), ForeignKey("signals.id"))
@@ -244,12 +275,19 @@ class Tracker(Base):
 
 
 Tracker.__table__.append_constraint(UniqueConstraint("signal_id", "account_id"))
-Index("uq_trackers_reference", Tracker.signal_id, unique=True, sqlite_where=Tracker.account_id.is_(None), postgresql_where=Tracker.account_id.is_(None))
+Index(
+    "uq_trackers_reference",
+    Tracker.signal_id,
+    unique=True,
+    sqlite_where=Tracker.account_id.is_(None),
+    postgresql_where=Tracker.account_id.is_(None),
+)
 Index("ix_trackers_state", Tracker.state)
 
 
 class TrackerEvent(Base):
     "Something that happened to a tracker at a time: an entry, a target, a stop moved, a close."
+
     __tablename__ = "tracker_events"
     __table_args__ = (UniqueConstraint("tracker_id", "time", "kind"),)
     id: Mapped[Id]
@@ -263,6 +301,7 @@ class TrackerEvent(Base):
 # %% ../../nbs/80_storage/00_models.ipynb #outbox
 class Outbox(Base):
     "A message to send, or sent."
+
     __tablename__ = "outbox"
     __table_args__ = (Index(None, "channel", "sent_at", "due_at"), Index(None, "signal_id"))
     id: Mapped[Id]
@@ -282,6 +321,7 @@ class Outbox(Base):
 
 class Chat(Base):
     "A Telegram chat that has spoken to the bot."
+
     __tablename__ = "chats"
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     language: Mapped[Short] = mapped_column(default="en")
@@ -291,6 +331,7 @@ class Chat(Base):
 
 class Meta(Base):
     "Small facts about this database and its service, by name."
+
     __tablename__ = "meta"
     key: Mapped[Short] = mapped_column(primary_key=True)
     value: Mapped[Long]

@@ -28,7 +28,12 @@ async def subscribers(session: AsyncSession) -> list[Chat]:
 
 async def due(session: AsyncSession, channel: str, now: int, limit: int = 100) -> list[Outbox]:
     "Messages to send now, the longest due first."
-    query = select(Outbox).where(Outbox.channel == channel, Outbox.sent_at.is_(None), Outbox.due_at <= now).order_by(Outbox.due_at, Outbox.id).limit(limit)
+    query = (
+        select(Outbox)
+        .where(Outbox.channel == channel, Outbox.sent_at.is_(None), Outbox.due_at <= now)
+        .order_by(Outbox.due_at, Outbox.id)
+        .limit(limit)
+    )
     return list(await session.scalars(query))
 
 
@@ -49,7 +54,9 @@ async def latest_messages(session: AsyncSession, limit: int = 20) -> list[dict[s
 # %% ../../nbs/80_storage/02_outbox.ipynb #marks
 async def mark_sent(session: AsyncSession, id: int, now: int, message_id: int | None) -> None:
     "The message has arrived."
-    await session.execute(update(Outbox).where(Outbox.id == id).values(sent_at=now, message_id=message_id, attempts=Outbox.attempts + 1, error=None))
+    await session.execute(
+        update(Outbox).where(Outbox.id == id).values(sent_at=now, message_id=message_id, attempts=Outbox.attempts + 1, error=None)
+    )
 
 
 async def mark_failed(session: AsyncSession, id: int, error: str, due_at: int) -> None:
@@ -59,4 +66,6 @@ async def mark_failed(session: AsyncSession, id: int, error: str, due_at: int) -
 
 async def give_up(session: AsyncSession, id: int, now: int, error: str) -> None:
     "The message can never arrive: handled, without a message id, the error says why."
-    await session.execute(update(Outbox).where(Outbox.id == id).values(sent_at=now, message_id=None, attempts=Outbox.attempts + 1, error=error))
+    await session.execute(
+        update(Outbox).where(Outbox.id == id).values(sent_at=now, message_id=None, attempts=Outbox.attempts + 1, error=error)
+    )

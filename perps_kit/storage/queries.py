@@ -16,7 +16,18 @@ from .models import Account, Candle, DecisionRow, Equity, Outbox, SignalRow, Tra
 
 # %% ../../nbs/80_storage/01_queries.ipynb #signals
 OPEN_STATES = ("PENDING", "OPEN", "TP1", "TP2", "RUNNER")
-_SHOWN = ("state", "stop", "quantity", "quantity_left", "exit_type", "gross_r", "gross_percent", "net_percent", "closed_at", "last_bar_time")
+_SHOWN = (
+    "state",
+    "stop",
+    "quantity",
+    "quantity_left",
+    "exit_type",
+    "gross_r",
+    "gross_percent",
+    "net_percent",
+    "closed_at",
+    "last_bar_time",
+)
 
 
 def _with_tracker(signal: SignalRow, tracker: Tracker | None) -> dict[str, Any]:
@@ -35,10 +46,13 @@ async def active_signals(session: AsyncSession) -> list[dict[str, Any]]:
     return [_with_tracker(*row) for row in rows]
 
 
-async def latest_signals(session: AsyncSession, limit: int = 20, before: str | None = None, symbol: str | None = None) -> list[dict[str, Any]]:
+async def latest_signals(
+    session: AsyncSession, limit: int = 20, before: str | None = None, symbol: str | None = None
+) -> list[dict[str, Any]]:
     "The newest signals first; `before` is the id of a signal that the reader already has."
     query = _signals().order_by(SignalRow.close_time.desc(), SignalRow.id.desc()).limit(limit)
-    if symbol: query = query.where(SignalRow.symbol == symbol)
+    if symbol:
+        query = query.where(SignalRow.symbol == symbol)
     if before:
         time = select(SignalRow.close_time).where(SignalRow.id == before).scalar_subquery()
         query = query.where(or_(SignalRow.close_time < time, and_(SignalRow.close_time == time, SignalRow.id < before)))
@@ -49,7 +63,7 @@ async def _events(session: AsyncSession, trackers: list[int]) -> dict[int, list[
     "What happened to the given trackers, in order, by tracker."
     found: dict[int, list[dict[str, Any]]] = {k: [] for k in trackers}
     query = select(TrackerEvent).where(TrackerEvent.tracker_id.in_(trackers)).order_by(TrackerEvent.time, TrackerEvent.id)
-    for e in (await session.scalars(query) if trackers else ()):
+    for e in await session.scalars(query) if trackers else ():
         found[e.tracker_id].append(dict(time=e.time, kind=e.kind, price=e.price, weight=e.weight, detail=e.detail))
     return found
 
@@ -57,8 +71,16 @@ async def _events(session: AsyncSession, trackers: list[int]) -> dict[int, list[
 async def signal_whole(session: AsyncSession, id: str) -> dict[str, Any] | None:
     "One signal with all its trackers and their events; None when there is no such signal."
     signal = await session.get(SignalRow, id)
-    if signal is None: return None
-    rows = (await session.execute(select(Tracker, Account.name).outerjoin(Account, Account.id == Tracker.account_id).where(Tracker.signal_id == id).order_by(Tracker.id))).all()
+    if signal is None:
+        return None
+    rows = (
+        await session.execute(
+            select(Tracker, Account.name)
+            .outerjoin(Account, Account.id == Tracker.account_id)
+            .where(Tracker.signal_id == id)
+            .order_by(Tracker.id)
+        )
+    ).all()
     events = await _events(session, [t.id for t, _ in rows])
     trackers = [{"id": t.id, "account": name, **{k: getattr(t, k) for k in _SHOWN}, "events": events[t.id]} for t, name in rows]
     return {**signal.facts(), "trackers": sorted(trackers, key=lambda t: (t["account"] is not None, t["id"]))}
@@ -66,7 +88,9 @@ async def signal_whole(session: AsyncSession, id: str) -> dict[str, Any] | None:
 
 async def drawn_signals(session: AsyncSession, symbol: str, since: int = 0, limit: int = 200) -> list[dict[str, Any]]:
     "What a chart of `symbol` draws: signals closed or open after `since`, oldest first, each with the events of its reference tracker."
-    query = _signals().where(SignalRow.symbol == symbol, or_(SignalRow.close_time >= since, Tracker.closed_at >= since, Tracker.state.in_(OPEN_STATES)))
+    query = _signals().where(
+        SignalRow.symbol == symbol, or_(SignalRow.close_time >= since, Tracker.closed_at >= since, Tracker.state.in_(OPEN_STATES))
+    )
     rows = (await session.execute(query.order_by(SignalRow.close_time.desc(), SignalRow.id.desc()).limit(limit))).all()
     events = await _events(session, [t.id for _, t in rows if t is not None])
     return [{**_with_tracker(s, t), "events": events[t.id] if t is not None else []} for s, t in reversed(rows)]
@@ -84,12 +108,17 @@ async def decision_of_signal(session: AsyncSession, signal_id: str) -> dict[str,
     return None if row is None else row.facts()
 
 
-async def latest_decisions(session: AsyncSession, limit: int = 20, before: int | None = None, outcome: str | None = None, symbol: str | None = None) -> list[dict[str, Any]]:
+async def latest_decisions(
+    session: AsyncSession, limit: int = 20, before: int | None = None, outcome: str | None = None, symbol: str | None = None
+) -> list[dict[str, Any]]:
     "The newest decisions first; `before` is the id of a decision that the reader already has."
     query = select(DecisionRow).order_by(DecisionRow.id.desc()).limit(limit)
-    if before is not None: query = query.where(DecisionRow.id < before)
-    if outcome: query = query.where(DecisionRow.outcome == outcome)
-    if symbol: query = query.where(DecisionRow.symbol == symbol)
+    if before is not None:
+        query = query.where(DecisionRow.id < before)
+    if outcome:
+        query = query.where(DecisionRow.outcome == outcome)
+    if symbol:
+        query = query.where(DecisionRow.symbol == symbol)
     return [row.facts() for row in await session.scalars(query)]
 
 # %% ../../nbs/80_storage/01_queries.ipynb #positions
@@ -98,12 +127,30 @@ _SIGNAL = ("strategy", "symbol", "side", "mode", "minutes", "close_time", "prese
 
 async def open_positions(session: AsyncSession, reference: bool | None = None) -> list[dict[str, Any]]:
     "Trackers not yet closed, oldest first; `reference` True: only those of the signals, False: only those of accounts."
-    entry = select(TrackerEvent.price).where(TrackerEvent.tracker_id == Tracker.id, TrackerEvent.kind == "entry").order_by(TrackerEvent.time).limit(1).scalar_subquery()
-    last = (select(Candle.close).where(Candle.venue == SignalRow.venue, Candle.symbol == SignalRow.symbol, Candle.minutes == SignalRow.minutes)
-            .order_by(Candle.open_time.desc()).limit(1).correlate(SignalRow).scalar_subquery())
-    query = (select(Tracker, SignalRow, Account.name, entry, last).join(SignalRow, SignalRow.id == Tracker.signal_id).outerjoin(Account, Account.id == Tracker.account_id)
-             .where(Tracker.state.in_(OPEN_STATES)).order_by(SignalRow.close_time, Tracker.id))
-    if reference is not None: query = query.where(Tracker.account_id.is_(None) if reference else Tracker.account_id.is_not(None))
+    entry = (
+        select(TrackerEvent.price)
+        .where(TrackerEvent.tracker_id == Tracker.id, TrackerEvent.kind == "entry")
+        .order_by(TrackerEvent.time)
+        .limit(1)
+        .scalar_subquery()
+    )
+    last = (
+        select(Candle.close)
+        .where(Candle.venue == SignalRow.venue, Candle.symbol == SignalRow.symbol, Candle.minutes == SignalRow.minutes)
+        .order_by(Candle.open_time.desc())
+        .limit(1)
+        .correlate(SignalRow)
+        .scalar_subquery()
+    )
+    query = (
+        select(Tracker, SignalRow, Account.name, entry, last)
+        .join(SignalRow, SignalRow.id == Tracker.signal_id)
+        .outerjoin(Account, Account.id == Tracker.account_id)
+        .where(Tracker.state.in_(OPEN_STATES))
+        .order_by(SignalRow.close_time, Tracker.id)
+    )
+    if reference is not None:
+        query = query.where(Tracker.account_id.is_(None) if reference else Tracker.account_id.is_not(None))
     return [_position(*row) for row in await session.execute(query)]
 
 
@@ -112,49 +159,126 @@ def _position(t: Tracker, s: SignalRow, account: str | None, entry: float | None
     filled = entry if entry is not None and entry == entry else None
     base, risk = (filled if filled is not None else s.entry), abs((filled if filled is not None else s.entry) - s.stop)
     open_r = s.side * (last - base) / risk if last is not None and filled is not None and risk > 0 else None
-    return {"tracker_id": t.id, "signal_id": s.id, "account": account, "state": t.state, **{k: getattr(s, k) for k in _SIGNAL}, "entry": base, "filled": filled is not None, "stop": t.stop, "first_stop": s.stop,
-            "quantity": t.quantity, "quantity_left": t.quantity_left, "last": last, "open_r": open_r, "last_bar_time": t.last_bar_time}
+    return {
+        "tracker_id": t.id,
+        "signal_id": s.id,
+        "account": account,
+        "state": t.state,
+        **{k: getattr(s, k) for k in _SIGNAL},
+        "entry": base,
+        "filled": filled is not None,
+        "stop": t.stop,
+        "first_stop": s.stop,
+        "quantity": t.quantity,
+        "quantity_left": t.quantity_left,
+        "last": last,
+        "open_r": open_r,
+        "last_bar_time": t.last_bar_time,
+    }
 
 # %% ../../nbs/80_storage/01_queries.ipynb #series
 async def symbols(session: AsyncSession) -> list[dict[str, Any]]:
     "Every venue, symbol and timeframe that has candles, with its newest open time."
-    query = select(Candle.venue, Candle.symbol, Candle.minutes, func.max(Candle.open_time)).group_by(Candle.venue, Candle.symbol, Candle.minutes).order_by(Candle.venue, Candle.symbol, Candle.minutes)
+    query = (
+        select(Candle.venue, Candle.symbol, Candle.minutes, func.max(Candle.open_time))
+        .group_by(Candle.venue, Candle.symbol, Candle.minutes)
+        .order_by(Candle.venue, Candle.symbol, Candle.minutes)
+    )
     return [dict(venue=v, symbol=s, minutes=m, last=t) for v, s, m, t in await session.execute(query)]
 
 
-async def candles(session: AsyncSession, venue: str, symbol: str, minutes: int, limit: int = 300, since: int | None = None) -> list[dict[str, Any]]:
+async def candles(
+    session: AsyncSession, venue: str, symbol: str, minutes: int, limit: int = 300, since: int | None = None
+) -> list[dict[str, Any]]:
     "The newest closed bars, oldest first; with `since`, only bars that opened at or after it."
-    query = select(Candle).where(Candle.venue == venue, Candle.symbol == symbol, Candle.minutes == minutes).order_by(Candle.open_time.desc()).limit(limit)
-    if since is not None: query = query.where(Candle.open_time >= since)
+    query = (
+        select(Candle)
+        .where(Candle.venue == venue, Candle.symbol == symbol, Candle.minutes == minutes)
+        .order_by(Candle.open_time.desc())
+        .limit(limit)
+    )
+    if since is not None:
+        query = query.where(Candle.open_time >= since)
     keep = ("open_time", "open", "high", "low", "close", "volume", "synthetic")
     return [{k: getattr(row, k) for k in keep} for row in reversed((await session.scalars(query)).all())]
 
 
-async def equity_series(session: AsyncSession, account_id: int | None = None, since: int | None = None, limit: int = 5000) -> list[dict[str, Any]]:
+async def equity_series(
+    session: AsyncSession, account_id: int | None = None, since: int | None = None, limit: int = 5000
+) -> list[dict[str, Any]]:
     "What the accounts were worth, oldest first."
-    query = select(Equity.account_id, Account.name, Equity.time, Equity.equity).join(Account, Account.id == Equity.account_id).order_by(Equity.time.desc(), Equity.account_id.desc()).limit(limit)
-    if account_id is not None: query = query.where(Equity.account_id == account_id)
-    if since is not None: query = query.where(Equity.time > since)
+    query = (
+        select(Equity.account_id, Account.name, Equity.time, Equity.equity)
+        .join(Account, Account.id == Equity.account_id)
+        .order_by(Equity.time.desc(), Equity.account_id.desc())
+        .limit(limit)
+    )
+    if account_id is not None:
+        query = query.where(Equity.account_id == account_id)
+    if since is not None:
+        query = query.where(Equity.time > since)
     return [dict(account_id=a, account=n, time=t, equity=e) for a, n, t, e in reversed((await session.execute(query)).all())]
 
 # %% ../../nbs/80_storage/01_queries.ipynb #summary
 async def summary(session: AsyncSession, since: int = 0, until: int = 2**62) -> dict[str, Any]:
     "Counts and results of the time from `since` (inclusive) to `until` (exclusive), by reference trackers."
     inside = (DecisionRow.time >= since, DecisionRow.time < until)
-    outcomes = {o: n for o, n in await session.execute(select(DecisionRow.outcome, func.count()).where(*inside).group_by(DecisionRow.outcome))}
-    reasons = await session.execute(select(DecisionRow.reason, func.count()).where(*inside, DecisionRow.outcome == "rejected").group_by(DecisionRow.reason).order_by(func.count().desc(), DecisionRow.reason).limit(10))
-    signals = await session.scalar(select(func.count()).select_from(SignalRow).where(SignalRow.close_time >= since, SignalRow.close_time < until))
+    outcomes = {
+        o: n for o, n in await session.execute(select(DecisionRow.outcome, func.count()).where(*inside).group_by(DecisionRow.outcome))
+    }
+    reasons = await session.execute(
+        select(DecisionRow.reason, func.count())
+        .where(*inside, DecisionRow.outcome == "rejected")
+        .group_by(DecisionRow.reason)
+        .order_by(func.count().desc(), DecisionRow.reason)
+        .limit(10)
+    )
+    signals = await session.scalar(
+        select(func.count()).select_from(SignalRow).where(SignalRow.close_time >= since, SignalRow.close_time < until)
+    )
     closed = await _closed(session, since, until)
-    opened = await session.scalar(select(func.count()).select_from(Tracker).where(Tracker.account_id.is_(None), Tracker.state.in_(OPEN_STATES)))
-    sent, waiting = (await session.execute(select(func.count(Outbox.sent_at), func.count() - func.count(Outbox.sent_at)).where(Outbox.created_at >= since, Outbox.created_at < until))).one()
-    return {"since": since, "until": until, "signals": signals or 0, "decisions": outcomes, "reasons": {r: n for r, n in reasons}, "closed": closed, "open": opened or 0, "messages": {"sent": sent, "waiting": waiting}}
+    opened = await session.scalar(
+        select(func.count()).select_from(Tracker).where(Tracker.account_id.is_(None), Tracker.state.in_(OPEN_STATES))
+    )
+    sent, waiting = (
+        await session.execute(
+            select(func.count(Outbox.sent_at), func.count() - func.count(Outbox.sent_at)).where(
+                Outbox.created_at >= since, Outbox.created_at < until
+            )
+        )
+    ).one()
+    return {
+        "since": since,
+        "until": until,
+        "signals": signals or 0,
+        "decisions": outcomes,
+        "reasons": {r: n for r, n in reasons},
+        "closed": closed,
+        "open": opened or 0,
+        "messages": {"sent": sent, "waiting": waiting},
+    }
 
 
 async def _closed(session: AsyncSession, since: int, until: int) -> dict[str, Any]:
     "How the reference trackers that closed in a time ended, in R before costs."
-    def count(condition): return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+    def count(condition):
+        return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
 
     r = Tracker.gross_r
-    numbers = (await session.execute(select(func.count(), count(r > 0.02), count(r < -0.02), count(and_(r <= 0.02, r >= -0.02)), func.coalesce(func.sum(r), 0.0), func.avg(r), func.max(r), func.min(r), func.avg(Tracker.net_percent))
-                                     .where(Tracker.account_id.is_(None), Tracker.state == "CLOSED", Tracker.closed_at >= since, Tracker.closed_at < until))).one()
+    numbers = (
+        await session.execute(
+            select(
+                func.count(),
+                count(r > 0.02),
+                count(r < -0.02),
+                count(and_(r <= 0.02, r >= -0.02)),
+                func.coalesce(func.sum(r), 0.0),
+                func.avg(r),
+                func.max(r),
+                func.min(r),
+                func.avg(Tracker.net_percent),
+            ).where(Tracker.account_id.is_(None), Tracker.state == "CLOSED", Tracker.closed_at >= since, Tracker.closed_at < until)
+        )
+    ).one()
     return dict(zip(("count", "wins", "losses", "breakeven", "total_r", "mean_r", "best_r", "worst_r", "mean_net_percent"), numbers))

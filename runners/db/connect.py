@@ -104,7 +104,8 @@ def make_engine(url: URL) -> AsyncEngine:
 async def open_database(url: str, create: bool = True, upgrade: bool = True) -> Database:
     """Open the database at `url`, made or brought to the newest schema if need be.
 
-    `create=False` refuses a SQLite file that is not there, `upgrade=False` a schema that is not the newest. ConfigError: not reachable, not ours, or made by a newer version.
+    `create=False` refuses a SQLite file that is not there, `upgrade=False` a schema that is not the newest.
+    ConfigError: not reachable, not ours, or made by a newer version.
     """
     address = database_url(url)
     if address.get_backend_name() == "sqlite":

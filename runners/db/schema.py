@@ -34,9 +34,10 @@ def bring_up(connection: Connection, upgrade: bool = True) -> None:
     if version == HEAD:
         return
     if version is not None and version not in VERSIONS:
-        known = re.fullmatch(r"\d{4}", version) and version > HEAD
-        raise NotOurs(f"it was made by a newer version of perps_kit (schema {version}, this one knows {HEAD}); upgrade perps_kit, or use another database"
-                      if known else f"its schema {version!r} is unknown; choose another database")
+        if not re.fullmatch(r"\d{4}", version) or version < HEAD:
+            raise NotOurs(f"its schema {version!r} is unknown; choose another database")
+        newer = f"it was made by a newer version of perps_kit (schema {version}, this one knows {HEAD})"
+        raise NotOurs(f"{newer}; upgrade perps_kit, or use another database")
     if not upgrade:
         raise NotOurs(f"its schema is {version or 'empty'}, this version needs {HEAD}; run `perps-kit db upgrade`")
     from alembic import command

@@ -15,7 +15,8 @@ FACTS = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
-    op.create_table("accounts",
+    op.create_table(
+        "accounts",
         sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("name", SHORT, nullable=False),
         sa.Column("venue", SHORT, nullable=False),
@@ -26,7 +27,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_accounts")),
         sa.UniqueConstraint("name", name=op.f("uq_accounts_name")),
     )
-    op.create_table("candles",
+    op.create_table(
+        "candles",
         sa.Column("venue", SHORT, nullable=False),
         sa.Column("symbol", SHORT, nullable=False),
         sa.Column("minutes", sa.Integer(), nullable=False),
@@ -42,14 +44,16 @@ def upgrade() -> None:
         sa.Column("synthetic", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("venue", "symbol", "minutes", "open_time", name=op.f("pk_candles")),
     )
-    op.create_table("chats",
+    op.create_table(
+        "chats",
         sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("language", SHORT, nullable=False),
         sa.Column("subscribed", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_chats")),
     )
-    op.create_table("decisions",
+    op.create_table(
+        "decisions",
         sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("venue", SHORT, nullable=False),
         sa.Column("time", sa.BigInteger(), nullable=False),
@@ -64,12 +68,21 @@ def upgrade() -> None:
         sa.Column("features", FACTS, nullable=False),
         sa.Column("signal_id", sa.String(length=32), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_decisions")),
-        sa.UniqueConstraint("venue", "strategy", "symbol", "minutes", "time", "side", "mode",
-                            name=op.f("uq_decisions_venue_strategy_symbol_minutes_time_side_mode")),
+        sa.UniqueConstraint(
+            "venue",
+            "strategy",
+            "symbol",
+            "minutes",
+            "time",
+            "side",
+            "mode",
+            name=op.f("uq_decisions_venue_strategy_symbol_minutes_time_side_mode"),
+        ),
     )
     op.create_index(op.f("ix_decisions_signal_id"), "decisions", ["signal_id"], unique=False)
     op.create_index(op.f("ix_decisions_time"), "decisions", ["time"], unique=False)
-    op.create_table("locks",
+    op.create_table(
+        "locks",
         sa.Column("venue", SHORT, nullable=False),
         sa.Column("symbol", SHORT, nullable=False),
         sa.Column("side", sa.Integer(), nullable=False),
@@ -78,12 +91,14 @@ def upgrade() -> None:
         sa.Column("until", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("venue", "symbol", "side", "strategy", name=op.f("pk_locks")),
     )
-    op.create_table("meta",
+    op.create_table(
+        "meta",
         sa.Column("key", SHORT, nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_meta")),
     )
-    op.create_table("signals",
+    op.create_table(
+        "signals",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("venue", SHORT, nullable=False),
         sa.Column("strategy", SHORT, nullable=False),
@@ -111,7 +126,8 @@ def upgrade() -> None:
     op.create_index(op.f("ix_signals_close_time"), "signals", ["close_time"], unique=False)
     op.create_index(op.f("ix_signals_status"), "signals", ["status"], unique=False)
     op.create_index(op.f("ix_signals_symbol_close_time"), "signals", ["symbol", "close_time"], unique=False)
-    op.create_table("snapshots",
+    op.create_table(
+        "snapshots",
         sa.Column("venue", SHORT, nullable=False),
         sa.Column("symbol", SHORT, nullable=False),
         sa.Column("minutes", sa.Integer(), nullable=False),
@@ -121,14 +137,16 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("venue", "symbol", "minutes", "stamp", name=op.f("pk_snapshots")),
     )
-    op.create_table("equity",
+    op.create_table(
+        "equity",
         sa.Column("account_id", ID, nullable=False),
         sa.Column("time", sa.BigInteger(), nullable=False),
         sa.Column("equity", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_equity_account_id")),
         sa.PrimaryKeyConstraint("account_id", "time", name=op.f("pk_equity")),
     )
-    op.create_table("fills",
+    op.create_table(
+        "fills",
         sa.Column("venue", SHORT, nullable=False),
         sa.Column("account_id", ID, nullable=False),
         sa.Column("symbol", SHORT, nullable=False),
@@ -143,7 +161,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("venue", "account_id", "symbol", "trade_id", name=op.f("pk_fills")),
     )
     op.create_index(op.f("ix_fills_client_id"), "fills", ["client_id"], unique=False)
-    op.create_table("orders",
+    op.create_table(
+        "orders",
         sa.Column("client_id", sa.String(length=36), nullable=False),
         sa.Column("account_id", ID, nullable=False),
         sa.Column("signal_id", sa.String(length=32), nullable=True),
@@ -170,7 +189,8 @@ def upgrade() -> None:
     op.create_index(op.f("ix_orders_account_id_symbol"), "orders", ["account_id", "symbol"], unique=False)
     op.create_index(op.f("ix_orders_signal_id"), "orders", ["signal_id"], unique=False)
     op.create_index(op.f("ix_orders_state"), "orders", ["state"], unique=False)
-    op.create_table("outbox",
+    op.create_table(
+        "outbox",
         sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("channel", SHORT, nullable=False),
         sa.Column("kind", SHORT, nullable=False),
@@ -190,7 +210,8 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_outbox_channel_sent_at_due_at"), "outbox", ["channel", "sent_at", "due_at"], unique=False)
     op.create_index(op.f("ix_outbox_signal_id"), "outbox", ["signal_id"], unique=False)
-    op.create_table("trackers",
+    op.create_table(
+        "trackers",
         sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("signal_id", sa.String(length=32), nullable=False),
         sa.Column("account_id", ID, nullable=True),
@@ -214,9 +235,16 @@ def upgrade() -> None:
         sa.UniqueConstraint("signal_id", "account_id", name=op.f("uq_trackers_signal_id_account_id")),
     )
     op.create_index("ix_trackers_state", "trackers", ["state"], unique=False)
-    op.create_index("uq_trackers_reference", "trackers", ["signal_id"], unique=True,
-                    sqlite_where=sa.text("account_id IS NULL"), postgresql_where=sa.text("account_id IS NULL"))
-    op.create_table("tracker_events",
+    op.create_index(
+        "uq_trackers_reference",
+        "trackers",
+        ["signal_id"],
+        unique=True,
+        sqlite_where=sa.text("account_id IS NULL"),
+        postgresql_where=sa.text("account_id IS NULL"),
+    )
+    op.create_table(
+        "tracker_events",
         sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("tracker_id", ID, nullable=False),
         sa.Column("time", sa.BigInteger(), nullable=False),
