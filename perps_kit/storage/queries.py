@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['OPEN_STATES', 'active_signals', 'latest_signals', 'signal_whole', 'drawn_signals', 'latest_events', 'decision',
-           'decision_of_signal', 'latest_decisions', 'open_positions', 'symbols', 'candles', 'equity_series', 'summary']
+           'decision_of_signal', 'latest_decisions', 'open_positions', 'count_open', 'symbols', 'candles',
+           'equity_series', 'summary']
 
 # %% ../../nbs/80_storage/01_queries.ipynb #imports
 from typing import Any
@@ -172,6 +173,12 @@ async def open_positions(session: AsyncSession, reference: bool | None = None) -
     return [_position(*row) for row in await session.execute(query)]
 
 
+async def count_open(session: AsyncSession) -> int:
+    "How many reference trackers have not closed."
+    query = select(func.count()).select_from(Tracker).where(Tracker.account_id.is_(None), Tracker.state.in_(OPEN_STATES))
+    return await session.scalar(query) or 0
+
+
 def _position(t: Tracker, s: SignalRow, account: str | None, entry: float | None, last: float | None) -> dict[str, Any]:
     "One open position as a flat dict."
     filled = entry if entry is not None and entry == entry else None
@@ -255,9 +262,6 @@ async def summary(session: AsyncSession, since: int = 0, until: int = 2**62) -> 
         select(func.count()).select_from(SignalRow).where(SignalRow.close_time >= since, SignalRow.close_time < until)
     )
     closed = await _closed(session, since, until)
-    opened = await session.scalar(
-        select(func.count()).select_from(Tracker).where(Tracker.account_id.is_(None), Tracker.state.in_(OPEN_STATES))
-    )
     sent, waiting = (
         await session.execute(
             select(func.count(Outbox.sent_at), func.count() - func.count(Outbox.sent_at)).where(
@@ -272,7 +276,7 @@ async def summary(session: AsyncSession, since: int = 0, until: int = 2**62) -> 
         "decisions": outcomes,
         "reasons": {r: n for r, n in reasons},
         "closed": closed,
-        "open": opened or 0,
+        "open": await count_open(session),
         "messages": {"sent": sent, "waiting": waiting},
     }
 
