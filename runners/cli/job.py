@@ -1,0 +1,91 @@
+"`perps-kit job`: notebooks that run to an end, such as the daily report."
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from runners.errors import ConfigError
+
+app = typer.Typer(no_args_is_help=True, help="Run a notebook as a job (reports, scans, re-fits), kernel-free and with a time limit.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+Name = Annotated[str, typer.Argument(help="A job's name (`perps-kit job ls`), or the path of a notebook.", show_default=False)]
+
+
+def refuse(error: ConfigError) -> typer.Exit:
+    "One sentence on stderr, exit code 2."
+    typer.echo(f"perps-kit job: {error}", err=True)
+    return typer.Exit(2)
+
+
+@app.command()
+def ls(as_json: Json = False) -> None:
+    "List the jobs that come with perps_kit."
+    from runners.jobs.catalog import find, names
+
+    jobs = [find(name) for name in names()]
+    if as_json:
+        typer.echo(json.dumps([{"name": job.name, "title": job.title, "summary": job.summary} for job in jobs]))
+        return
+    for job in jobs:
+        typer.echo(f"{job.name:<20} {job.summary or job.title}")
+
+
+@app.command()
+def show(name: Name, as_json: Json = False) -> None:
+    "Show what a job does and which parameters it takes."
+    from runners.jobs.catalog import find
+
+    try:
+        job = find(name)
+    except ConfigError as error:
+        raise refuse(error) from None
+    if as_json:
+        typer.echo(json.dumps({"name": job.name, "title": job.title, "summary": job.summary, "parameters": [p._asdict() for p in job.parameters]}))
+        return
+    typer.echo(f"{job.title}: {job.summary}" if job.summary else job.title)
+    for p in job.parameters:
+        typer.echo(f"  -p {p.name + '=' + p.kind.upper():<22} {p.help} (default: {p.default!r})")
+
+
+@app.command()
+def run(
+    name: Name,
+    parameters: Annotated[list[str], typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Set a parameter of the notebook; repeat for more.")] = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="Folder for the notebook, the page and the result.", show_default="var/jobs/NAME/TIME")] = None,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Wall-clock limit; the job and what it started are killed at it.")] = 300.0,
+    as_json: Json = False,
+) -> None:
+    "Run a job in a process of its own; exit code 1 where it failed or met its limit, 2 where it was told nonsense."
+    from runners.jobs.catalog import find
+    from runners.jobs.launch import launch
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        result = launch(find(name), parameters, out, timeout)
+    except ConfigError as error:
+        raise refuse(error) from None
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+    else:
+        tell(result)
+    raise typer.Exit(0 if result["status"] == "done" else 1)
+
+
+def tell(result: dict[str, Any]) -> None:
+    "The result for a person: what was recorded, where the files are, what went wrong."
+    error = result["error"]
+    for name, value in result["values"].items():
+        typer.echo(f"{name:<20} {value:.6g}" if isinstance(value, float) else f"{name:<20} {value}")
+    for name in ("page", "notebook"):
+        if result[name]:
+            typer.echo(f"{name:<20} {result[name]}")
+    if error:
+        where = f" in cell {error['cell']}" if error["cell"] else ""
+        what = error["message"] if result["status"] != "failed" else f"{error['kind']}: {error['message'] or 'no message'}"
+        typer.echo(f"perps-kit job: {result['job']} {result['status']}{where}: {what.splitlines()[0]}", err=True)
+    else:
+        typer.echo(f"{result['job']} done in {result['seconds']:.1f} s")

@@ -1,0 +1,23 @@
+"The figures that a job hands on: a notebook records them, the run's result file lists them."
+from typing import Any
+
+from perps_kit.storage.models import json_safe
+
+MIME = "application/vnd.perps-kit.record+json"
+
+
+def record(**values: Any) -> None:
+    "Put named values into the job's result, such as `record(signals=12, win_rate=0.5)`; nan and inf become text."
+    from IPython.display import display
+
+    plain = json_safe(values)
+    display({MIME: plain, "text/plain": ", ".join(f"{name} = {value}" for name, value in plain.items())}, raw=True)
+
+
+def recorded(notebook: Any) -> dict[str, Any]:
+    "All values recorded in an executed notebook; of two under one name, the later."
+    found: dict[str, Any] = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            found.update(output.get("data", {}).get(MIME, {}))
+    return found
