@@ -74,7 +74,8 @@ class Ladder(NamedTuple):
         now = settled(now, bar)
         return now, news(self, now)
 
-    def within(self, bar: Bar, highs: np.ndarray, lows: np.ndarray, funding_open: float = 0.0, funding_inside: float = 0.0) -> "tuple[Ladder, int]":
+    def within(self, bar: Bar, highs: np.ndarray, lows: np.ndarray, funding_open: float = 0.0,
+               funding_inside: float = 0.0) -> "tuple[Ladder, int]":
         "Like `update`, with the bar's own 1m highs and lows to say what was touched first."
         if self.state >= CLOSED or bar.close_time <= self.times.last: return self, 0
         now = opened(self, bar, funding_open, funding_inside)
@@ -85,9 +86,9 @@ class Ladder(NamedTuple):
         return now, news(self, now)
 
     @classmethod
-    def of(cls, side: int, entry_ref: float, stop: float, atr: float, preset: int = STANDARD, tick: float = 0.0, step: float = 0.0, quantity: float = 1.0,
-           min_quantity: float = 0.0, t1: float = nan, t2: float = nan, t3: float = nan, time: int = 0, rules: Rules = Rules(),
-           liquidation: float = nan, bankruptcy: float = nan) -> "Ladder":
+    def of(cls, side: int, entry_ref: float, stop: float, atr: float, preset: int = STANDARD, tick: float = 0.0, step: float = 0.0,
+           quantity: float = 1.0, min_quantity: float = 0.0, t1: float = nan, t2: float = nan, t3: float = nan, time: int = 0,
+           rules: Rules = Rules(), liquidation: float = nan, bankruptcy: float = nan) -> "Ladder":
         "A PENDING ladder for a signal decided at `time`; bars that closed by then are not its own."
         plan = make_plan(side, entry_ref, stop, atr, preset, tick, step, quantity, min_quantity, t1, t2, t3, liquidation, bankruptcy)
         return cls(plan, typed(rules), PENDING, 0, Fills(), Levels(plan.stop), Tally(), Times(last=int(time)))
@@ -102,7 +103,8 @@ class Ladder(NamedTuple):
 
     def protect(self, stop: float) -> "Ladder":
         "The stop moved by hand, from the next bar on; it is never loosened."
-        return self._replace(levels=self.levels._replace(stop=further(self.plan.side, level(float(stop), self.plan.side, self.plan.tick), self.levels.stop)))
+        side = self.plan.side
+        return self._replace(levels=self.levels._replace(stop=further(side, level(float(stop), side, self.plan.tick), self.levels.stop)))
 
     def finish(self, price: float, time: int) -> "Ladder":
         "The data ended: what is still open is marked at `price`, and says so."
@@ -149,14 +151,15 @@ def enter(ladder: Ladder, price: float, time: int) -> Ladder:
     plan, rules = ladder.plan, ladder.rules
     base = plan.reference if rules.from_reference else price
     levels = Levels(plan.stop, nan, target(plan, plan.m1, base), target(plan, plan.m2, base), target(plan, plan.m3, base))
-    return Ladder(plan, rules, OPEN, 0, Fills(price, nan, nan, nan, nan, False), levels, Tally(0, 0.0, 0.0, 0.0), Times(time, 0, 0, ladder.times.last))
+    fills, times = Fills(price, nan, nan, nan, nan, False), Times(time, 0, 0, ladder.times.last)
+    return Ladder(plan, rules, OPEN, 0, fills, levels, Tally(0, 0.0, 0.0, 0.0), times)
 
 
 def close(ladder: Ladder, price: float, reason: int, time: int, state: int, marked: bool) -> Ladder:
     "All that is left goes at `price`."
     fills, times = ladder.fills, ladder.times
-    fills = Fills(fills.entry, fills.x1, fills.x2, fills.x3, price, marked)
-    return Ladder(ladder.plan, ladder.rules, state, reason, fills, ladder.levels, ladder.tally, Times(times.entry, times.tp2, time, times.last))
+    fills, times = Fills(fills.entry, fills.x1, fills.x2, fills.x3, price, marked), Times(times.entry, times.tp2, time, times.last)
+    return Ladder(ladder.plan, ladder.rules, state, reason, fills, ladder.levels, ladder.tally, times)
 
 
 def pay(ladder: Ladder, amount: float) -> Ladder:
@@ -176,7 +179,8 @@ def opened(ladder: Ladder, bar: Bar, funding_open: float, funding_inside: float)
     now = pay(ladder, funding_open) if ladder.tally.bars > 0 else ladder    # who enters at a settlement does not pay it
     if side * (price - plan.liquidation) <= 0.0: return close(now, plan.bankruptcy, LIQ, bar.open_time, CLOSED, False)
     if now.reason > 0: return close(now, fill(price, -side, rules.close_bp, plan.tick), now.reason, bar.open_time, CLOSED, False)
-    if side * (price - now.levels.stop) <= 0.0: return close(now, fill(price, -side, 0.0, plan.tick), stop_name(now), bar.open_time, CLOSED, False)
+    if side * (price - now.levels.stop) <= 0.0:
+        return close(now, fill(price, -side, 0.0, plan.tick), stop_name(now), bar.open_time, CLOSED, False)
     return pay(now, funding_inside)
 
 # %% ../../nbs/60_trackers/10_ladder.ipynb #ladder-touch
@@ -194,7 +198,8 @@ def take(ladder: Ladder, best: float, first: float, time: int) -> Ladder:
     "Fill every target that the best price reached; what is left runs on, or nothing is left."
     plan, f, at, times = ladder.plan, ladder.fills, ladder.levels, ladder.times
     first = first if ladder.rules.gap_fill_open else nan
-    fills = Fills(f.entry, taken(plan.side, f.x1, at.t1, best, first), taken(plan.side, f.x2, at.t2, best, first), taken(plan.side, f.x3, at.t3, best, first), nan, False)
+    x1, x2 = taken(plan.side, f.x1, at.t1, best, first), taken(plan.side, f.x2, at.t2, best, first)
+    fills = Fills(f.entry, x1, x2, taken(plan.side, f.x3, at.t3, best, first), nan, False)
     state, reason, tp2, exit_time = ladder.state, ladder.reason, times.tp2, times.exit
     if not isnan(fills.x1): state = TP1
     if not isnan(fills.x2): state = RUNNER if plan.trails else TP2
