@@ -133,7 +133,6 @@ def _read_csv(path: Path) -> "pa.Table":
 
 # %% ../../nbs/10_data/12_files.ipynb #files-who
 QUOTES = ("USDT", "USDC", "BUSD", "FDUSD", "USD", "BTC")
-_NAME = re.compile(r"^(?P<symbol>[A-Za-z0-9_]+?)(?:[-.](?P<frame>\d+[mhdMHD]))?(?:[-.].*)?$")
 
 
 def symbol_of(text: str) -> str:
@@ -144,10 +143,10 @@ def symbol_of(text: str) -> str:
 
 def name_facts(path: str | Path) -> tuple[str, str]:
     "(symbol, timeframe) as a file's name tells them, each empty where it does not."
-    match = _NAME.match(Path(path).name.split(".")[0])
-    if not match: return "", ""
-    symbol, frame = symbol_of(match["symbol"]), (match["frame"] or "").lower()
-    return (symbol if symbol.endswith(QUOTES) else ""), (frame if frame in TIMEFRAMES else "")
+    words = re.split(r"[-.]", Path(path).name)
+    symbols = [symbol_of(word) for word in words] + ["".join(words[:2]).upper()]
+    symbol = next((s for s in symbols if s.isascii() and s.isalnum() and s.endswith(QUOTES) and s not in QUOTES), "")
+    return symbol, next((word for word in words if word in TIMEFRAMES), "")
 
 
 def usual_step(times: np.ndarray) -> int:
