@@ -23,6 +23,7 @@ class SMA(NamedTuple):
     same: int = 0               # how many of the last values are equal
     last: float = nan
     total: float = 0.0          # sum of the window
+    lap: float = 0.0            # sum of the values since the ring last began at 0
 
     @classmethod
     @checked
@@ -34,13 +35,10 @@ class SMA(NamedTuple):
 
     def update(self, x: float) -> "tuple[SMA, float]":
         if isnan(x): return self, nan
-        k, same = self.k + 1, self.same + 1 if x == self.last else 1
+        k, at, same = self.k + 1, self.at + 1, self.same + 1 if x == self.last else 1
+        lap = self.lap + x
         total = self.total + x - float(self.ring[self.at])  # within: at wraps at n
         self.ring[self.at] = x  # within: the same
+        if at == self.n: at, total, lap = 0, lap, 0.0
         if same >= self.n: total = self.n * x
-        elif k % 10_000 == 0:
-            total = 0.0
-            for i in range(self.n): total += float(self.ring[i])
-        at = self.at + 1 if self.at + 1 < self.n else 0
-        y = total / self.n if k >= self.n else nan  # nonzero: n is at least 1
-        return SMA(self.n, self.ring, k, at, same, x, total), y
+        return SMA(self.n, self.ring, k, at, same, x, total, lap), (total / self.n if k >= self.n else nan)

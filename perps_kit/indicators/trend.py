@@ -30,8 +30,8 @@ class Trend(NamedTuple):
 
     @classmethod
     @checked
-    def of(cls, slow: Annotated[int, Span(2, 1000)] = 200, fast: Annotated[int, Span(2, 1000)] = 50, slope: Annotated[int, Span(1, 100)] = 5,
-           minimum: Annotated[int, Span(2, 4000)] = 250) -> "Trend":
+    def of(cls, slow: Annotated[int, Span(2, 1000)] = 200, fast: Annotated[int, Span(2, 1000)] = 50,
+           slope: Annotated[int, Span(1, 100)] = 5, minimum: Annotated[int, Span(2, 4000)] = 250) -> "Trend":
         "A timeframe that has seen nothing yet."
         return cls(max(minimum, slow, fast + slope), EMA.of(slow), EMA.of(fast), Lag.of(slope))
 
