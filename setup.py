@@ -1,8 +1,10 @@
 "Everything that packaging needs to know stands in settings.ini; this file hands it to setuptools."
 from configparser import ConfigParser
 from pathlib import Path
+from shutil import copytree
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 reader = ConfigParser(delimiters=["="])
@@ -12,6 +14,15 @@ meta = reader["DEFAULT"]
 
 def lines(key: str) -> list[str]:
     return [line for line in meta.get(key, "").splitlines() if line.strip()]
+
+
+class BuildWithSamples(build_py):
+    "A wheel carries sample_data as perps_kit/sample_data, so that the demo runs from the wheel alone; a checkout reads it where it stands."
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode and (HERE / "sample_data").is_dir():
+            copytree(HERE / "sample_data", Path(self.build_lib) / "perps_kit" / "sample_data", dirs_exist_ok=True)
 
 
 extras = {name: lines(f"{name}_requirements") for name in ("research", "postgres", "dev")}
@@ -26,14 +37,18 @@ setup(
     author=meta["author"],
     license=meta["license"],
     keywords=meta["keywords"].split(),
+    classifiers=["Programming Language :: Python :: 3", "Framework :: AsyncIO", "Topic :: Office/Business :: Financial :: Investment"],
     python_requires=f">={meta['min_python']}",
-    packages=find_packages(include=["perps_kit", "perps_kit.*", "runners", "runners.*"]),
-    package_data={"perps_kit": ["py.typed"], "runners": ["**/*.ipynb", "**/*.html", "**/*.css", "**/*.js", "**/*.svg", "**/*.ini", "**/*.mako", "**/*.yaml", "sample_data/**/*"]},
+    # Folders without an __init__.py, such as migrations, belong too, and so does every file in them: pages, notebooks, templates.
+    packages=find_namespace_packages(include=["perps_kit", "perps_kit.*", "runners", "runners.*"], exclude=["*.__pycache__*"]),
+    package_data={"": ["*"]},
+    exclude_package_data={"": ["*.pyc", "_modidx.py"]},
     install_requires=lines("requirements"),
-    extras_require={**extras, "all": sum(extras.values(), [])},
+    extras_require={**extras, "all": [line for wanted in extras.values() for line in wanted]},
     entry_points={
         "console_scripts": lines("console_scripts"),
-        "papermill.engine": ["inprocess=runners.jobs.engine:InProcessEngine"],
+        "papermill.engine": lines("papermill_engines"),
     },
+    cmdclass={"build_py": BuildWithSamples},
     zip_safe=False,
 )

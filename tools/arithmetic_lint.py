@@ -3,8 +3,9 @@
 Usage: tools/arithmetic_lint.py [FILE...]      (default: the modules of core to engine)
 
 Looked at: `update`, `decide` and `leave` of every NamedTuple, the methods and functions of perps_kit that they call, and all of core.arith.
-A division, logarithm, root, exponential or index needs a reason to be safe. The lint understands constants, parameters, max(x, 1e-9), and an `if`
-that tests the same values, before or around. Where it cannot see the reason, state it in a comment on the line:
+A division, logarithm, root, exponential or index needs a reason to be safe. The lint understands constants, parameters, max(x, 1e-9), and
+an `if` that tests the same values, before or around; a helper may trust the row numbers (`i: int`) that it is given. Where the lint cannot
+see the reason, state it in a comment on the line:
 
     a / b               # nonzero: the band is never flat once warm
     sqrt(v)             # nonnegative: a sum of squares
@@ -22,8 +23,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("core", "data", "indicators", "strategies", "scoring", "risk", "trackers", "engine")
 ENTRIES = ("update", "decide", "leave")
-REDUCTIONS = {"sum", "nansum", "mean", "nanmean", "average", "median", "nanmedian", "std", "nanstd", "var", "nanvar", "prod", "nanprod", "dot", "vdot", "inner", "matmul",
-              "cumsum", "cumprod", "trapezoid", "convolve", "correlate", "corrcoef", "cov", "percentile", "quantile", "nanpercentile", "nanquantile", "fsum", "sumprod"}
+REDUCTIONS = {
+    "sum", "nansum", "fsum", "sumprod", "mean", "nanmean", "average", "median", "nanmedian", "std", "nanstd", "var", "nanvar",
+    "prod", "nanprod", "dot", "vdot", "inner", "matmul", "cumsum", "cumprod", "trapezoid", "convolve", "correlate", "corrcoef", "cov",
+    "percentile", "quantile", "nanpercentile", "nanquantile",
+}
 METHODS = {"sum", "mean", "std", "var", "prod", "dot", "cumsum", "cumprod"}
 NUMERIC = {"math", "np", "numpy"}
 REASONS = {"division": "nonzero|positive", "log": "positive", "sqrt": "nonnegative|positive", "exp": "bounded", "index": "within"}
@@ -49,6 +53,7 @@ class Module:
     functions: dict[str, Function] = field(default_factory=dict)
     classes: dict[str, ast.ClassDef] = field(default_factory=dict)
     imports: dict[str, tuple[str, str]] = field(default_factory=dict)     # name here -> (module, name there)
+    constants: dict[str, float | None] = field(default_factory=dict)      # name -> value, None where it is a number not worked out here
 
     @classmethod
     def read(cls, path: Path, name: str) -> "Module":
@@ -57,11 +62,16 @@ class Module:
         for node in module.tree.body:
             if isinstance(node, ast.FunctionDef): module.functions[node.name] = node
             if isinstance(node, ast.ClassDef): module.classes[node.name] = node
+            if isinstance(node, ast.Assign): module.constants.update(constants(node))
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+                module.constants[node.target.id] = number(node.value)
         for node in ast.walk(module.tree):
             if not isinstance(node, ast.ImportFrom): continue
             package = name.split(".")[:-node.level] if node.level else []
             source = ".".join([*package, *(node.module.split(".") if node.module else [])])
-            for alias in node.names: module.imports[alias.asname or alias.name] = source, alias.name
+            for alias in node.names:
+                module.imports[alias.asname or alias.name] = source, alias.name
+                if alias.name.isupper(): module.constants[alias.asname or alias.name] = None
         return module
 
 
@@ -75,8 +85,9 @@ def methods(node: ast.ClassDef) -> dict[str, Function]:
 
 def called(node: ast.Call) -> tuple[str, str]:
     "('', 'f') for f(...), ('self', 'f') for self.f(...), ('np', 'sum') for np.sum(...), ('?', 'sum') for anything_else.sum(...)."
-    if isinstance(node.func, ast.Name): return "", node.func.id
-    if isinstance(node.func, ast.Attribute): return (node.func.value.id if isinstance(node.func.value, ast.Name) else "?"), node.func.attr
+    function = node.func
+    if isinstance(function, ast.Name): return "", function.id
+    if isinstance(function, ast.Attribute): return (function.value.id if isinstance(function.value, ast.Name) else "?"), function.attr
     return "?", ""
 
 
@@ -88,6 +99,18 @@ def number(node: ast.AST) -> float | None:
     return None
 
 
+def constants(node: ast.Assign) -> dict[str, float | None]:
+    "The constants that a line of a module names: SIZE = 3, or UP, DOWN = 1, 2, or UP, DOWN = range(2)."
+    found: dict[str, float | None] = {}
+    for target in node.targets:
+        if isinstance(target, ast.Name): found[target.id] = number(node.value)
+        if isinstance(target, ast.Tuple):
+            values = node.value.elts if isinstance(node.value, ast.Tuple) else [None] * len(target.elts)
+            for name, value in zip(target.elts, values, strict=False):
+                if isinstance(name, ast.Name): found[name.id] = number(value) if value else None
+    return {name: value for name, value in found.items() if name.isupper()}
+
+
 def atoms(node: ast.AST) -> set[str]:
     "The values that an expression is made of, as text: names, and attributes such as self.high; what stands in isnan(...) does not count."
     if isinstance(node, ast.Call):
@@ -97,6 +120,10 @@ def atoms(node: ast.AST) -> set[str]:
     return set().union(*map(atoms, ast.iter_child_nodes(node)))
 
 
+def counts(node: ast.AST | None) -> bool:
+    return isinstance(node, ast.Call) and called(node)[1] in ("range", "enumerate")
+
+
 def leaves(block: list[ast.stmt]) -> bool:
     return bool(block) and isinstance(block[-1], ast.Return | ast.Raise | ast.Continue | ast.Break)
 
@@ -104,11 +131,12 @@ def leaves(block: list[ast.stmt]) -> bool:
 def spans(owner: ast.ClassDef | None) -> dict[str, float | None]:
     "Parameters of a unit: field name -> lowest allowed value, None where it is not declared."
     if owner is None: return {}
-    fields = [item for item in owner.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]
+    fields = [(item.target.id, item) for item in owner.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]
     of = methods(owner).get("of")
-    lowest: dict[str, float | None] = {item.target.id: None for item in fields if item.value is None or (of is None and "decide" in methods(owner))}  # type: ignore[union-attr]
+    is_strategy = of is None and "decide" in methods(owner)
+    lowest: dict[str, float | None] = {name: None for name, item in fields if item.value is None or is_strategy}
     declared = [(arg.arg, arg.annotation) for arg in of.args.args + of.args.kwonlyargs] if of else []
-    for name, annotation in declared + [(item.target.id, item.annotation) for item in fields]:  # type: ignore[union-attr]
+    for name, annotation in declared + [(name, item.annotation) for name, item in fields]:
         for node in ast.walk(annotation) if annotation else ():
             if isinstance(node, ast.Call) and called(node)[1] == "Span" and node.args: lowest[name] = number(node.args[0])
     return lowest
@@ -123,7 +151,10 @@ class Walk:
         self.findings: list[Finding] = []
         self.calls: list[tuple[str, str]] = []
         self.values: dict[str, list[ast.expr | None]] = {}      # local name -> what it is bound to, None where that is not seen
-        for arg in [*function.args.args, *function.args.kwonlyargs]: self.values[arg.arg] = [None]
+        self.rows: set[str] = set()                             # arguments of a helper that it may trust to be row numbers
+        for arg in [*function.args.args, *function.args.kwonlyargs]:
+            self.values[arg.arg] = [None]
+            if owner is None and arg.annotation and ast.unparse(arg.annotation) == "int": self.rows.add(arg.arg)
         for node in ast.walk(function): self.bind(node)
         self.block(function.body, frozenset())
 
@@ -132,16 +163,15 @@ class Walk:
             for target in node.targets:
                 pairs = [(target, node.value)]
                 if isinstance(target, ast.Tuple):
-                    values = node.value.elts if isinstance(node.value, ast.Tuple) and len(node.value.elts) == len(target.elts) else [None] * len(target.elts)
-                    pairs = list(zip(target.elts, values, strict=True))
+                    seen = isinstance(node.value, ast.Tuple) and len(node.value.elts) == len(target.elts)
+                    pairs = list(zip(target.elts, node.value.elts if seen else [None] * len(target.elts), strict=True))
                 for name, value in pairs:
                     if isinstance(name, ast.Name): self.values.setdefault(name.id, []).append(value)
-        elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and isinstance(node.target, ast.Name): self.values.setdefault(node.target.id, []).append(node.value)
-        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name): self.values.setdefault(node.target.id, []).append(None)
+        elif isinstance(node, ast.AnnAssign | ast.NamedExpr | ast.AugAssign) and isinstance(node.target, ast.Name):
+            self.values.setdefault(node.target.id, []).append(None if isinstance(node, ast.AugAssign) else node.value)
         elif isinstance(node, ast.For):
-            counted = isinstance(node.iter, ast.Call) and called(node.iter)[1] in ("range", "enumerate")
             for name in ast.walk(node.target):
-                if isinstance(name, ast.Name): self.values.setdefault(name.id, []).append(node.iter if counted else None)
+                if isinstance(name, ast.Name): self.values.setdefault(name.id, []).append(node.iter if counts(node.iter) else None)
 
     def block(self, body: list[ast.stmt], known: frozenset[str]) -> None:
         for statement in body:
@@ -164,7 +194,8 @@ class Walk:
         elif isinstance(node, ast.AugAssign):
             self.expression(node.target, known)
             self.expression(ast.copy_location(ast.BinOp(node.target, node.op, node.value), node), known)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef): self.say(node, "a definition inside does not compile: define it in the module")
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            self.say(node, "a definition inside does not compile: define it in the module")
         else:
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr): self.expression(child, known)
@@ -202,7 +233,8 @@ class Walk:
         elif isinstance(node.op, ast.Div | ast.FloorDiv | ast.Mod) and not (self.nonzero(node.right) or self.tested(node.right, known)):
             low = self.parameters.get(node.right.attr) if isinstance(node.right, ast.Attribute) else None
             why = f" (its Span begins at {low:g})" if low is not None else ""
-            self.say(node, f"division by `{ast.unparse(node.right)}`, which may be zero{why}: use ratio(a, b), test it before, or add `# nonzero: reason`", "division")
+            remedy = "use ratio(a, b), test it before, or add `# nonzero: reason`"
+            self.say(node, f"division by `{ast.unparse(node.right)}`, which may be zero{why}: {remedy}", "division")
 
     def call(self, node: ast.Call, known: frozenset[str]) -> None:
         where, name = called(node)
@@ -224,7 +256,7 @@ class Walk:
         if name in ("log", "log2", "log10", "log1p") and not (self.positive(x) or self.tested(x, known)):
             self.say(node, f"{name} of `{shown}`, which may not be positive: test it before, or add `# positive: reason`", "log")
         elif name == "sqrt" and not (self.nonnegative(x) or self.tested(x, known)):
-            self.say(node, f"sqrt of `{shown}`, which may be negative: use max(x, 0.0), test it before, or add `# nonnegative: reason`", "sqrt")
+            self.say(node, f"sqrt of `{shown}`, which may be negative: use max(x, 0.0), test it, or add `# nonnegative: reason`", "sqrt")
         elif name in ("exp", "expm1", "exp2") and not (self.bounded(x) or self.tested(x, known)):
             self.say(node, f"{name} of `{shown}`, which may overflow: use min(x, limit), test it before, or add `# bounded: reason`", "exp")
 
@@ -232,22 +264,27 @@ class Walk:
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         for part in parts:
             if self.inside(part) or (atoms(part) and atoms(part) <= known): continue
-            self.say(node, f"index `{ast.unparse(part)}` may be outside: take it modulo the length, test it before, or add `# within: reason`", "index")
+            remedy = "take it modulo the length, test it before, or add `# within: reason`"
+            self.say(node, f"index `{ast.unparse(part)}` may be outside: {remedy}", "index")
 
     def tested(self, node: ast.expr, known: frozenset[str]) -> bool:
         "Whether a condition before or around looked at the values that the expression is made of."
         found = atoms(node)
         if bool(found) and found <= known: return True
-        return isinstance(node, ast.Name) and any(value is not None and atoms(value) and atoms(value) <= known for value in self.seen(node.id))
+        values = self.seen(node.id) if isinstance(node, ast.Name) else []
+        return any(value is not None and atoms(value) and atoms(value) <= known for value in values)
 
     def seen(self, name: str) -> list[ast.expr | None]:
         return self.values.get(name, [None])
+
+    def constant(self, node: ast.AST) -> bool:
+        return isinstance(node, ast.Name) and node.id in self.module.constants and node.id not in self.values
 
     def every(self, node: ast.AST, holds) -> bool:
         "Whether a local name has the property by each of its assignments; a loop counter has none."
         if not isinstance(node, ast.Name): return False
         values = self.seen(node.id)
-        loop = any(isinstance(value, ast.Call) and called(value)[1] in ("range", "enumerate") for value in values)
+        loop = any(map(counts, values))
         recursive = any(value is not None and node.id in atoms(value) for value in values)
         return not loop and not recursive and all(value is not None and holds(value) for value in values)
 
@@ -262,6 +299,7 @@ class Walk:
         value = number(node)
         if value is not None: return value > 0
         if self.parameter(node) or self.every(node, self.positive): return True
+        if self.constant(node): return self.known_positive(node)
         if isinstance(node, ast.Call):
             name = called(node)[1]
             if name == "max": return any(map(self.positive, node.args))
@@ -269,9 +307,14 @@ class Walk:
             if name in ("float", "sqrt", "abs"): return any(map(self.positive, node.args))
             return name == "exp"
         if isinstance(node, ast.BinOp):
-            if isinstance(node.op, ast.Add): return any(self.positive(a) and self.nonnegative(b) for a, b in [(node.left, node.right), (node.right, node.left)])
+            a, b = node.left, node.right
+            if isinstance(node.op, ast.Add): return (self.positive(a) and self.nonnegative(b)) or (self.positive(b) and self.nonnegative(a))
             return isinstance(node.op, ast.Mult | ast.Div) and self.positive(node.left) and self.positive(node.right)
         return isinstance(node, ast.IfExp) and self.positive(node.body) and self.positive(node.orelse)
+
+    def known_positive(self, node: ast.AST) -> bool:
+        value = self.module.constants[node.id] if isinstance(node, ast.Name) else None
+        return value is None or value > 0
 
     def nonnegative(self, node: ast.AST) -> bool:
         value = number(node)
@@ -299,17 +342,17 @@ class Walk:
         if number(node) is not None: return True
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub): return self.nonnegative(node.operand)
         if self.every(node, self.bounded): return True
-        return isinstance(node, ast.Call) and (called(node)[1] == "clip" or (called(node)[1] == "min" and any(number(arg) is not None for arg in node.args)))
+        if not isinstance(node, ast.Call): return False
+        return called(node)[1] == "clip" or (called(node)[1] == "min" and any(number(arg) is not None for arg in node.args))
 
     def inside(self, node: ast.AST) -> bool:
         "Whether an index stays within by its form: a constant, a slice, a counter of range, a remainder."
         if isinstance(node, ast.Slice | ast.Constant) or number(node) is not None: return True
         if isinstance(node, ast.BinOp): return isinstance(node.op, ast.Mod)
         if not isinstance(node, ast.Name): return False
+        if self.constant(node) or (node.id in self.rows and self.seen(node.id) == [None]): return True
         values = self.seen(node.id)
-        return bool(values) and all(
-            value is not None and ((isinstance(value, ast.Call) and called(value)[1] in ("range", "enumerate")) or (not isinstance(value, ast.Name) and self.inside(value)))
-            for value in values)
+        return all(value is not None and (counts(value) or (not isinstance(value, ast.Name) and self.inside(value))) for value in values)
 
     def say(self, node: ast.expr | ast.stmt, text: str, rule: str = "") -> None:
         first, last = node.lineno, node.end_lineno or node.lineno
@@ -321,7 +364,7 @@ class Walk:
 def fastmath(module: Module) -> Iterator[Finding]:
     path = str(module.path.relative_to(ROOT) if module.path.is_relative_to(ROOT) else module.path)
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.keyword) and node.arg == "fastmath" and not (isinstance(node.value, ast.Constant) and node.value.value is False):
+        if isinstance(node, ast.keyword) and node.arg == "fastmath" and ast.unparse(node.value) != "False":
             yield Finding(path, node.value.lineno, "fastmath changes results: compile without it")
 
 

@@ -25,12 +25,13 @@ def stop(sentence):
 def check_python():
     if sys.version_info < OLDEST:
         have = ".".join(map(str, sys.version_info[:3]))
-        stop("Python %d.%d or newer is needed and this is %s; name a newer one: make PYTHON=python3.12 ..." % (OLDEST + (have,)))
+        need = ".".join(map(str, OLDEST))
+        stop(f"Python {need} or newer is needed and this is {have}; name a newer one: make PYTHON=python3.12 ...")
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
     except ImportError:
-        stop("this Python cannot make environments: install python3-venv (on Debian and Ubuntu: apt-get install python3-venv) and try again")
+        stop("this Python cannot make environments: install python3-venv (Debian, Ubuntu: apt-get install python3-venv) and try again")
 
 
 def stamp_of(name):
@@ -62,7 +63,8 @@ def make(name):
     if name == "uv":
         shutil.rmtree(home, ignore_errors=True)
         run(sys.executable, "-m", "venv", home)
-        run(home / BIN / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r", "requirements/uv.txt")
+        pip = [home / BIN / "python", "-m", "pip", "--disable-pip-version-check"]
+        run(*pip, "install", "-q", "--require-hashes", "-r", "requirements/uv.txt")
     else:
         uv = make("uv") / BIN / "uv"
         print(f"Making .envs/{name} from requirements/{name}.txt (a minute or so, once) ...", file=sys.stderr, flush=True)

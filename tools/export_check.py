@@ -12,12 +12,12 @@ from pathlib import Path
 
 from notebooks import ROOT, complaints, found
 
-BY_HAND = ("py.typed",)
+ASIDE = ("py.typed", "_modidx.py")
 SHOWN = 30      # lines of a difference
 
 
 def modules(root: Path) -> dict[str, str]:
-    files = [path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts and path.name not in ("_modidx.py", *BY_HAND)]
+    files = [path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts and path.name not in ASIDE]
     return {str(path.relative_to(root)): path.read_text(encoding="utf-8") for path in files}
 
 

@@ -134,7 +134,8 @@ class CellFailed(Exception):
 
 def report(cell: NotebookNode, error: BaseException, seconds: float) -> str:
     "The failing cell, its source and the part of the traceback that is not machinery."
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not re.search(r"/(IPython|execnb|fastcore)/|/concurrent/|/asyncio/", f.filename)]
+    machinery = re.compile(r"/(IPython|execnb|fastcore)/|/concurrent/|/asyncio/")
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not machinery.search(frame.filename)]
     source = "".join(f"    {line}\n" for line in cell.source.splitlines())
     last = str(error) if isinstance(error, TimeoutError) else "".join(traceback.format_exception_only(error))
     return f"cell {cell.id}, after {seconds:.1f} s\n{source}\n{''.join(traceback.format_list(frames))}{last}".rstrip()

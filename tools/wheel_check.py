@@ -1,4 +1,4 @@
-"""Does the wheel alone run? Builds it, installs it into an empty environment with the runner's locked packages, and starts the command line.
+"""Does the wheel alone run? Installs it beside the runner's locked packages in an empty environment, and starts the command line.
 
 Usage: tools/wheel_check.py
 """
@@ -17,10 +17,10 @@ NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "_modidx.py", "*.pyc", "*.eg
 STARTS = (["--help"], ["units"], ["units", "--json"])
 
 
-def run(*command: str | Path, cwd: Path, home: Path) -> str:
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
     "The command's output; ends the check with a sentence and the output when it fails."
     kept = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME") and not k.startswith("PERPS_")}
-    result = subprocess.run(list(map(str, command)), cwd=cwd, env={**kept, "PERPS_HOME": str(home)}, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(list(map(str, command)), cwd=cwd, env=kept | environment, capture_output=True, text=True, timeout=300)
     if result.returncode:
         shown = " ".join([Path(command[0]).name, *map(str, command[1:])])
         sys.exit(f"`{shown}` ended with exit code {result.returncode}:\n{result.stdout}{result.stderr}")
@@ -43,19 +43,20 @@ def main() -> int:
         source.mkdir()
         home.mkdir()
         source_tree(source)
-        run(uv, "build", "-q", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", there, source, cwd=there, home=home)
+        how = ["-q", "--wheel", "--no-build-isolation", "--python", sys.executable]
+        run(uv, "build", *how, "--out-dir", there, source, cwd=there)
         wheel = next(there.glob("*.whl"))
         inside = set(zipfile.ZipFile(wheel).namelist())
         expected = {str(path.relative_to(source)) for name in PACKAGES for path in (source / name).rglob("*") if path.is_file()}
         expected |= {str(Path("perps_kit") / path.relative_to(source)) for path in (source / "sample_data").rglob("*") if path.is_file()}
         if missing := sorted(expected - inside): sys.exit("the wheel lacks files, see package_data in setup.py:\n" + "\n".join(missing))
-        run(uv, "venv", "-q", "--no-project", "--python", sys.executable, env, cwd=there, home=home)
+        run(uv, "venv", "-q", "--no-project", "--python", sys.executable, env, cwd=there)
         python = env / BIN.name / "python"
-        run(uv, "pip", "sync", "-q", "--require-hashes", "--python", python, ROOT / "requirements" / "runner.txt", cwd=there, home=home)
-        run(uv, "pip", "install", "-q", "--no-deps", "--python", python, wheel, cwd=there, home=home)
-        run(uv, "pip", "check", "-q", "--python", python, cwd=there, home=home)
+        run(uv, "pip", "sync", "-q", "--require-hashes", "--python", python, ROOT / "requirements" / "runner.txt", cwd=there)
+        run(uv, "pip", "install", "-q", "--no-deps", "--python", python, wheel, cwd=there)
+        run(uv, "pip", "check", "-q", "--python", python, cwd=there)
         for arguments in STARTS:
-            if not run(env / BIN.name / "perps-kit", *arguments, cwd=home, home=home).strip():
+            if not run(env / BIN.name / "perps-kit", *arguments, cwd=home, HOME=str(home)).strip():
                 sys.exit(f"`perps-kit {' '.join(arguments)}` printed nothing")
         size = wheel.stat().st_size / 1e6
     print(f"a wheel of {len(inside)} files, {size:.1f} MB, installed and started")
