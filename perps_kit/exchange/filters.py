@@ -67,11 +67,11 @@ def filters_of_market(market: dict) -> Filters:
 
 
 def guess_filters(symbol: str, prices: Iterable[float]) -> Filters:
-    "Filters for a symbol of which only prices are known: their decimal grid, a step worth about 10 to 100 at that price (at most 1 unit), 5 as smallest value."
+    "Filters for a symbol of which only prices are known: their decimal grid, a step of 1 to 0.001 by their size, 5 as smallest value."
     digits, last = 0, 1.0
     for price in prices:
         last = price
         while digits < 8 and abs(price * 10.0 ** digits - floor(price * 10.0 ** digits + 0.5)) > 1e-6 * max(1.0, price * 10.0 ** digits * 1e-6): digits += 1
-    step_digits = max(0, floor(log10(last)) - 1)
+    step_digits = min(3, max(0, floor(log10(last))))
     step = 1.0 / 10 ** step_digits
     return Filters(symbol, 1.0 / 10 ** digits, step, step)
