@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -64,7 +65,7 @@ def cache_folder() -> Path:
 @cache
 def loop(name: str, source: str, mark: str, compiled: bool) -> ModuleType:
     "The generated module of that name and code stamp; `compiled` says whether its functions pass through numba."
-    from hashlib import blake2b
+    if compiled and not have_numba(): raise ModuleNotFoundError("compiled loops need numba: pip install 'perps_kit[research]'")
     folder = cache_folder() / f"{mark}-{blake2b(source.encode(), digest_size=6).hexdigest()}{'' if compiled else '-plain'}"
     path = folder / f"pk_{name}.py"
     if not path.exists():
