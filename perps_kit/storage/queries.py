@@ -10,7 +10,7 @@ __all__ = ['OPEN_STATES', 'active_signals', 'latest_signals', 'signal_whole', 'd
 # %% ../../nbs/80_storage/01_queries.ipynb #imports
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import and_, case, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from .models import Account, Candle, DecisionRow, Equity, Outbox, SignalRow, Tracker, TrackerEvent
@@ -203,13 +203,14 @@ def _position(t: Tracker, s: SignalRow, account: str | None, entry: float | None
 
 # %% ../../nbs/80_storage/01_queries.ipynb #series
 async def symbols(session: AsyncSession) -> list[dict[str, Any]]:
-    "Every venue, symbol and timeframe that has candles, with its newest open time."
-    query = (
-        select(Candle.venue, Candle.symbol, Candle.minutes, func.max(Candle.open_time))
-        .group_by(Candle.venue, Candle.symbol, Candle.minutes)
-        .order_by(Candle.venue, Candle.symbol, Candle.minutes)
-    )
-    return [dict(venue=v, symbol=s, minutes=m, last=t) for v, s, m, t in await session.execute(query)]
+    "Every venue, symbol and timeframe that has candles, with its newest open time: one step along the key for each, never a scan."
+    key, found, last = tuple_(Candle.venue, Candle.symbol, Candle.minutes), [], ("", "", 0)
+    query = select(Candle.venue, Candle.symbol, Candle.minutes).order_by(Candle.venue, Candle.symbol, Candle.minutes).limit(1)
+    while (row := (await session.execute(query.where(key > tuple_(*last)))).first()) is not None:
+        last = tuple(row)
+        newest = select(func.max(Candle.open_time)).where(Candle.venue == last[0], Candle.symbol == last[1], Candle.minutes == last[2])
+        found.append(dict(venue=last[0], symbol=last[1], minutes=last[2], last=await session.scalar(newest)))
+    return found
 
 
 async def candles(

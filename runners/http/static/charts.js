@@ -1,0 +1,113 @@
+// The two charts: drawn once by the server (empty), filled here. Without Bokeh the page keeps its tables.
+import { ask, price } from "./common.js";
+
+const $ = id => document.getElementById(id);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const KEEP = 1500, LEAD = 5;
+let items = null, palette = {}, models = null, bars = null, chart = null, lines = {}, equityTime = null;
+let following = true, moving = false, picked = () => {}, follow = null;
+
+export const lastBar = () => bars?.open_time.at(-1) ?? null;
+export const lastEquity = () => equityTime;
+export const onPick = action => { picked = action; };
+export const reset = () => { bars = chart = null; setFollow(true); };
+
+export function onFollow(button) {
+  follow = button;
+  button.onclick = () => { setFollow(true); frame(); };
+}
+
+function setFollow(on) {
+  following = on;
+  if (follow) follow.hidden = on;
+}
+
+export async function chartsReady() {
+  try {
+    items = globalThis.Bokeh ? await ask("/page/charts") : null;
+  } catch { items = null; }
+  if (!items) {
+    for (const id of ["candles", "equity"]) { $(id).className = "plot none"; $(id).textContent = "Charts need the package bokeh on the server; everything else works."; }
+    return;
+  }
+  await embed();
+  dark.addEventListener("change", embed);
+}
+
+async function embed() {
+  const theme = structuredClone(items[dark.matches ? "dark" : "light"]);
+  palette = theme.palette;
+  models = null;
+  const found = [];
+  for (const id of ["candles", "equity"]) {
+    $(id).replaceChildren();
+    await Bokeh.embed.embed_item(theme[id], id);
+    found.push(Bokeh.documents.at(-1));
+  }
+  const [one, two] = found, get = name => one.get_model_by_name(name);
+  models = { candles: get("candles"), entries: get("entries"), exits: get("exits"), stops: get("stops"), targets: get("targets"), window: get("window"), volume: get("volume"), last: get("last"), equity: two.get_model_by_name("equity") };
+  models.window.change.connect(() => { if (!moving) setFollow(false); });
+  for (const name of ["entries", "exits"]) {
+    const source = models[name];
+    source.selected.change.connect(() => {
+      const [index] = source.selected.indices;
+      if (index == null) return;
+      source.selected.indices = [];
+      picked(source.data.id[index]);
+    });
+  }
+  if (chart) draw();
+  drawEquity();
+}
+
+export function showChart(told) {
+  const fresh = told.candles, known = bars && chart?.symbol === told.symbol && chart.minutes === told.minutes;
+  if (!known || (fresh.open_time.length && fresh.open_time[0] > bars.open_time.at(-1))) bars = fresh;
+  else if (fresh.open_time.length) {
+    const from = bars.open_time.indexOf(fresh.open_time[0]);
+    const keep = from < 0 ? bars.open_time.length : from;
+    for (const name in bars) bars[name] = [...bars[name].slice(0, keep), ...fresh[name]].slice(-KEEP);
+  }
+  const before = chart?.stamp;
+  chart = { ...told, stamp: JSON.stringify([told.symbol, bars.open_time.length, bars.open_time.at(-1), bars.close.at(-1), told.entries, told.exits, told.stops]) };
+  if (models && chart.stamp !== before) draw();
+}
+
+function draw() {
+  const span = chart.minutes * 60000, color = bars.close.map((c, i) => c >= bars.open[i] ? palette.up : palette.down);
+  models.candles.data = { ...bars, color, width: bars.close.map(() => span * 0.7) };
+  models.entries.data = { ...chart.entries, angle: chart.entries.side.map(s => s === "short" ? Math.PI : 0) };
+  models.exits.data = { ...chart.exits, color: chart.exits.gross_r.map(r => r > 0.02 ? palette.up : r < -0.02 ? palette.down : palette.text) };
+  const alpha = status => status.map(s => s === "closed" ? 0.5 : 1);
+  models.stops.data = { ...chart.stops, alpha: alpha(chart.stops.status) };
+  models.targets.data = { ...chart.targets, alpha: chart.targets.status.map((s, i) => chart.targets.reached[i] ? 0.9 : s === "closed" ? 0.3 : 1) };
+  const close = bars.close.at(-1);
+  models.last.setv({ location: close ?? 0, visible: close != null });
+  if (following) frame();
+}
+
+function frame() {
+  if (!models || !bars?.time.length) return;
+  const span = chart.minutes * 60000, count = Math.max(40, Math.min(180, Math.round($("candles").clientWidth / 8)));
+  const end = bars.open_time.at(-1) + span * (1 + LEAD), most = Math.max(...bars.volume.slice(-count), 1e-9);
+  moving = true;
+  models.window.setv({ start: end - span * (count + LEAD), end });
+  models.volume.setv({ start: 0, end: most * 5 });
+  moving = false;
+}
+
+export function showEquity(told) {
+  for (const [account, { time, equity }] of Object.entries(told)) {
+    const line = lines[account] ??= { xs: [], ys: [] };
+    line.xs.push(...time); line.ys.push(...equity);
+    if (line.xs.length > 4000) for (const k of ["xs", "ys"]) line[k] = line[k].filter((_, i) => i % 2 === 0 || i === line[k].length - 1);
+    equityTime = Math.max(equityTime ?? 0, time.at(-1) ?? 0);
+  }
+  if (Object.keys(told).length) drawEquity();
+}
+
+function drawEquity() {
+  const names = Object.keys(lines), shades = [palette.line, palette.target, palette.text, palette.stop];
+  $("equity-now").textContent = names.map(n => (names.length > 1 ? n + " " : "") + price(lines[n].ys.at(-1))).join("   ");
+  if (models) models.equity.data = { xs: names.map(n => lines[n].xs), ys: names.map(n => lines[n].ys), account: names, color: names.map((_, i) => shades[i % shades.length]) };
+}
