@@ -156,10 +156,11 @@ class InProcessEngine(Engine):
         with shell() as python:
             python.tape.save = nb_man.autosave_cell
             for index, cell in enumerate(nb_man.nb.cells):
-                nb_man.cell_start(cell, index)
-                failed = False
-                if cell.cell_type == "code" and cell.source.strip():
+                runs, failed = cell.cell_type == "code" and bool(cell.source.strip()), False
+                if runs:
                     cell.execution_count = python.execution_count
+                nb_man.cell_start(cell, index)
+                if runs:
                     cell.outputs = python.tape.start(cell.execution_count)
                     failed = python.record(cell.source) and "raises-exception" not in cell.metadata.get("tags", [])
                 if failed:
