@@ -41,7 +41,7 @@ CHECKS = (
     Check("notebooks", "notebooks execute", script("notebooks", "test", "--workers", "1")),
     Check("pyright", "types agree", tool("pyright")),
     Check("export", "modules equal notebooks", script("export_check")),
-    Check("layers", "layers are kept", tool("lint-imports", "--no-cache", "--no-timings")),
+    Check("layers", "layers are kept", tool("lint-imports", "--no-cache")),
     Check("arithmetic", "units compile to the same bits", script("arithmetic_lint")),
     Check("ruff", "code is tidy", tool("ruff", "check", "--quiet", "--output-format=concise", ".")),
 )
