@@ -4,21 +4,24 @@ from dataclasses import dataclass
 from perps_kit.core.money import floor_to
 from perps_kit.exchange.filters import Filters
 from perps_kit.exchange.wire import decimals, exact
+from perps_kit.trackers.liquidation import bankruptcy_price, liquidation_price, tiers
 from runners.venue.orders import Algo, Order
 
 TAKER, MAKER = 0.0005, 0.0002
-TIERS = ((0.0, 50_000.0, 0.004, 0.0, 125), (50_000.0, 250_000.0, 0.005, 50.0, 100), (250_000.0, 1_000_000.0, 0.01, 1_300.0, 50), (1_000_000.0, 10_000_000.0, 0.025, 16_300.0, 20),
-         (10_000_000.0, 1e15, 0.05, 266_300.0, 10))    # notional from, to, maintenance rate, cumulative, largest leverage
+LEVERAGES = (125, 100, 50, 20, 10)      # largest leverage of each tier
+TIERS = tiers(((0.0, 0.004), (50_000.0, 0.005), (250_000.0, 0.01), (1_000_000.0, 0.025), (10_000_000.0, 0.05)), 1e12)
 
 
-def liquidation_price(quantity: float, entry: float, wallet: float) -> float:
-    "LP = (WB + cum - s*q*E) / (q*(mmr - s)), its tier being the one that holds q*LP (quant_spec E4); 0: none."
-    if not quantity: return 0.0
-    side, size = (1, quantity) if quantity > 0 else (-1, -quantity)
-    for low, high, rate, cum, _ in TIERS:
-        price = (wallet + cum - side * size * entry) / (size * (rate - side))
-        if price > 0 and low <= size * price < high: return price
-    return 0.0
+def maintenance(notional: float) -> float:
+    "Maintenance margin of a position of that value."
+    for tier in TIERS:
+        if notional <= tier.cap: return notional * tier.mmr - tier.cum
+    return notional * TIERS[-1].mmr - TIERS[-1].cum
+
+
+def largest_position(leverage: int) -> float:
+    "The notional value that a leverage allows."
+    return max(tier.cap for tier, most in zip(TIERS, LEVERAGES, strict=True) if most >= leverage) if leverage <= LEVERAGES[0] else TIERS[0].cap
 
 
 def on_step(x: float, step: float) -> float:
@@ -112,7 +115,13 @@ class Account:
         return max(0.0, self.wallet + min(0.0, cross) - self.held_margin(price_of))
 
     def liquidation(self, symbol: str) -> float:
-        "The price at which the position in a symbol is taken over, 0 for none."
+        "The price at which the position in a symbol is taken over, 0 for none (quant_spec E4; a cross position counts with the whole wallet)."
         p = self.positions.get(symbol)
-        if p is None or not p.quantity: return 0.0
-        return liquidation_price(p.quantity, p.entry, p.margin if p.isolated else self.wallet)
+        if p is None or not p.quantity or abs(p.quantity) * p.entry > TIERS[-1].cap: return 0.0
+        price = liquidation_price(1 if p.quantity > 0 else -1, abs(p.quantity), p.entry, p.margin if p.isolated else self.wallet, TIERS)
+        return 0.0 if price != price else price
+
+    def bankruptcy(self, symbol: str) -> float:
+        "The price at which a position's margin is gone: what a liquidation costs."
+        p = self.position(symbol)
+        return bankruptcy_price(1 if p.quantity > 0 else -1, abs(p.quantity), p.entry, p.margin if p.isolated else self.wallet)

@@ -1,6 +1,8 @@
 "The door: TLS on loopback, one handler that checks, counts and answers."
 import asyncio
 import json
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -44,9 +46,14 @@ def make_app(venue: Venue) -> web.Application:
 
     async def status(_: web.Request) -> web.Response: return web.json_response(venue.status())
 
+    async def start(_: web.Request) -> web.Response:
+        venue.go.set()
+        return web.json_response(venue.status())
+
     app.router.add_get("/replay/status", status)
     app.router.add_post("/replay/barrier", barrier)
     app.router.add_post("/replay/fault", fault)
+    app.router.add_post("/replay/start", start)
     app.router.add_route("*", "/{tail:.*}", rest)
     return app
 
@@ -96,7 +103,8 @@ async def sockets(venue: Venue, request: web.Request) -> web.StreamResponse:
 @asynccontextmanager
 async def serve(venue: Venue, port: int = 0, folder: str | Path | None = None) -> AsyncIterator[Door]:
     "Serve a venue on 127.0.0.1 (port 0: any free one); with a factor for its pace it starts to run at once."
-    certificate, key = make_certificate(folder)
+    made = None if folder else tempfile.mkdtemp(prefix="replay-venue-")
+    certificate, key = make_certificate(folder or made)
     runner = web.AppRunner(make_app(venue), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=server_context(certificate, key))
@@ -110,3 +118,4 @@ async def serve(venue: Venue, port: int = 0, folder: str | Path | None = None) -
         for task in venue.late: task.cancel()
         await venue.hub.drop()
         await runner.cleanup()
+        if made: shutil.rmtree(made, ignore_errors=True)

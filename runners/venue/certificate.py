@@ -3,7 +3,6 @@ import datetime
 import ipaddress
 import os
 import ssl
-import tempfile
 from pathlib import Path
 
 from cryptography import x509
@@ -14,9 +13,9 @@ from cryptography.x509.oid import NameOID
 HOSTS = tuple(f"{name}.binance.com" for name in ("fapi", "fstream", "api", "dapi", "dstream", "eapi", "papi", "ws-fapi", "www", "stream")) + ("localhost",)
 
 
-def make_certificate(folder: str | Path | None = None) -> tuple[Path, Path]:
+def make_certificate(folder: str | Path) -> tuple[Path, Path]:
     "Paths of a fresh certificate and its key, both PEM; the key is readable by its owner only."
-    folder = Path(folder or tempfile.mkdtemp(prefix="replay-venue-"))
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "replay venue")])

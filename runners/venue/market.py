@@ -16,6 +16,7 @@ class Market:
     "Candles as columns, and a cursor: `last` is the newest price, `index` the number of closed bars."
 
     def __init__(self, bars: Bars, filters: Filters | None = None, funding: object | None = None, fine: Bars | None = None) -> None:
+        if bars.synthetic.any(): bars = bars[~bars.synthetic]      # a venue sends no candle that it never had
         if not len(bars): raise ValueError(f"{bars.symbol}: no candles to replay")
         self.symbol, self.minutes, self.bars, self.fine = bars.symbol, bars.minutes, bars, fine
         self.filters = filters or guess_filters(bars.symbol, np.concatenate([bars.open[-2000:], bars.high[-2000:], bars.low[-2000:], bars.close[-2000:]]).tolist())

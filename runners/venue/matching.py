@@ -115,13 +115,13 @@ class Matching:
         v.tell(account, order.event(f, "NEW", time))
         account.open_orders.setdefault(order.symbol, []).append(order)
         if order.reduce_only and not self._clip(account, order): return
-        if not limit: self.take(account, order, fill(price, order.side, CLOSE_BP, f.tick) if slipped else price)
+        if not limit: self.take(account, order, fill(price, order.side, CLOSE_BP if slipped else 0.0, f.tick))
 
     def gap(self, account: Account, m: Market, price: float, resting: bool) -> None:
         "The price jumps (an open): liquidation first, then stops that it passed, at the price itself; with `resting`, limit orders that it passed, at their own."
         level = account.liquidation(m.symbol)
         held = account.position(m.symbol).quantity if level else 0.0
-        if level and (price <= level if held > 0 else price >= level): self._liquidate(account, m, price)
+        if level and (price <= level if held > 0 else price >= level): self._liquidate(account, m)
         for algo in [a for a in account.open_algos.get(m.symbol, ()) if a.touched(price)]:
             if algo.status == "NEW" and (resting or algo.type not in ("TAKE_PROFIT", "TAKE_PROFIT_MARKET")): self.trigger(account, algo, price, False)
         if not resting: return
@@ -144,7 +144,7 @@ class Matching:
                 if what.status == "NEW": self.trigger(account, what, price, True)
             elif isinstance(what, Order):
                 if what.status in OPEN: self._rest_fill(account, what)
-            elif account.liquidation(symbol) == level: self._liquidate(account, m, fill(price, 1 if up else -1, 0.0, m.filters.tick))
+            elif account.liquidation(symbol) == level: self._liquidate(account, m)
 
     def _limits(self, account: Account, symbol: str) -> list[Order]:
         return [o for o in account.open_orders.get(symbol, ()) if o.type == "LIMIT" and o.status in OPEN]
@@ -153,8 +153,9 @@ class Matching:
         if order.reduce_only and not self._clip(account, order): return
         self.take(account, order, order.price, maker=True)
 
-    def _liquidate(self, account: Account, m: Market, price: float) -> None:
+    def _liquidate(self, account: Account, m: Market) -> None:
         v, p = self.venue, account.position(m.symbol)
+        price = max(m.filters.tick, fill(account.bankruptcy(m.symbol), -1 if p.quantity > 0 else 1, 0.0, m.filters.tick))
         order = Order(v.next_id(), f"autoclose-{v.time}", m.symbol, -1 if p.quantity > 0 else 1, "LIQUIDATION", abs(p.quantity), price, "IOC", True, False, v.time, v.time)
         account.orders[order.id] = order
         v.tell(account, order.event(m.filters, "NEW", v.time))

@@ -33,6 +33,7 @@ def turns(path: list[tuple[int, float]], low: int, high: int) -> list[float]:
 
 async def run(venue: "Venue") -> None:
     "Play from start to end, then stand still."
+    await venue.go.wait()
     begun, steps = host.monotonic(), steps_of(venue)
     while venue.time < venue.end:
         now = venue.time

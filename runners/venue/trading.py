@@ -3,7 +3,7 @@ from typing import TYPE_CHECKING
 
 from perps_kit.core.money import floor_to
 from perps_kit.exchange.filters import Filters
-from runners.venue.account import TIERS, Account
+from runners.venue.account import Account, largest_position
 from runners.venue.market import Market
 from runners.venue.matching import check_conditional
 from runners.venue.orders import CONDITIONAL, OPEN, Algo, Order
@@ -60,8 +60,7 @@ def check_margin(venue: "Venue", account: Account, m: Market, side: int, quantit
     p = account.position(m.symbol)
     adding = quantity if p.quantity * side >= 0 else max(0.0, quantity - abs(p.quantity))
     notional = (abs(p.quantity) if p.quantity * side >= 0 else 0.0) + adding
-    most = next((cap for _, cap, _, _, leverage in reversed(TIERS) if leverage >= p.leverage), TIERS[0][1])
-    if adding and notional * price > most: raise Refusal(-2027, "Exceeded the maximum allowable position at current leverage.")
+    if adding and notional * price > largest_position(p.leverage): raise Refusal(-2027, "Exceeded the maximum allowable position at current leverage.")
     if adding * price / p.leverage > account.available(venue.price): raise Refusal(-2019, "Margin is insufficient.")
 
 

@@ -26,12 +26,13 @@ KEY, SECRET = "replay-key", "replay-secret"        # noqa: S105 open by design: 
 class Venue:
     """Recorded candles (a mapping of symbol to Bars, all of one timeframe) as an exchange. `start` and `end` are times in milliseconds: bars that closed by `start` are history.
 
-    `pace` is "lockstep", or how many times faster than the clock on the wall. `pieces` > 1 splits every fill. Not thread-safe: everything happens in the loop that serves it.
+    `pace` is "lockstep", or how many times faster than the clock on the wall. `pieces` > 1 splits every fill.
+    `hold`: with a factor, stand still at `start` until POST /replay/start. Not thread-safe: everything happens in the loop that serves it.
     """
 
     def __init__(self, bars: Mapping[str, Bars] | Sequence[Bars], *, start: int | None = None, end: int | None = None, pace: str | float = "lockstep", filters: Mapping[str, Filters] | None = None,
                  funding: Mapping[str, object] | None = None, fine: Mapping[str, Bars] | None = None, balance: float = 10_000.0, pieces: int = 1, weight_limit: int = 2400, ban: float = 120.0,
-                 key: str = KEY, secret: str = SECRET, keys: Mapping[str, str] | None = None) -> None:
+                 hold: bool = False, key: str = KEY, secret: str = SECRET, keys: Mapping[str, str] | None = None) -> None:
         rows = list(bars.values()) if isinstance(bars, Mapping) else list(bars)
         if not rows: raise ValueError("the venue has no candles to replay: give it at least one symbol")
         if len({b.minutes for b in rows}) > 1: raise ValueError(f"the venue replays one timeframe, not {sorted({timeframe_of(b.minutes) for b in rows})}: give the finer ones as `fine`")
@@ -52,6 +53,8 @@ class Venue:
         self.faults: list[dict] = []
         self.late: set[asyncio.Task] = set()
         self._id = 4_000_000
+        self.go = asyncio.Event()
+        if not hold: self.go.set()
         for m in self.markets.values(): m.seek(self.start)
 
     def next_id(self) -> int:

@@ -2,7 +2,7 @@
 from typing import TYPE_CHECKING
 
 from perps_kit.exchange.wire import exact
-from runners.venue.account import TIERS, Account, Position
+from runners.venue.account import LEVERAGES, TIERS, Account, Position, maintenance
 from runners.venue.market import Market
 
 if TYPE_CHECKING: from runners.venue.venue import Venue
@@ -30,14 +30,9 @@ def symbol_info(m: Market) -> dict:
 
 def brackets(symbol: str) -> dict:
     "An entry of /leverageBracket."
-    return {"symbol": symbol, "notionalCoef": 1.0, "brackets": [{"bracket": n, "initialLeverage": leverage, "notionalCap": high, "notionalFloor": low, "maintMarginRatio": rate, "cum": cum}
-                                                                 for n, (low, high, rate, cum, leverage) in enumerate(TIERS, 1)]}
-
-
-def maintenance(notional: float) -> float:
-    for low, high, rate, cum, _ in TIERS:
-        if low <= notional < high: return notional * rate - cum
-    return notional * TIERS[-1][2] - TIERS[-1][3]
+    rows = [{"bracket": n, "initialLeverage": leverage, "notionalCap": tier.cap, "notionalFloor": tier.floor, "maintMarginRatio": tier.mmr, "cum": tier.cum}
+            for n, (tier, leverage) in enumerate(zip(TIERS, LEVERAGES, strict=True), 1)]
+    return {"symbol": symbol, "notionalCoef": 1.0, "brackets": rows}
 
 
 def position_risk(venue: "Venue", account: Account, p: Position, version: int) -> dict:
