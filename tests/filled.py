@@ -1,6 +1,6 @@
 """A database filled with invented rows, for tests of the page and for looking at it:
 
-    python tests/filled.py FILE [PORT]        fill FILE and serve the page, with a new bar every second
+python tests/filled.py FILE [PORT]        fill FILE and serve the page, with a new bar every second
 """
 
 import asyncio
@@ -19,8 +19,29 @@ from runners.state import ServiceState
 
 M15 = 900_000
 START = 1_780_272_000_000
-NAMES = {"BTCUSDT": 64_000.0, "ETHUSDT": 3_100.0, "SOLUSDT": 152.0, "BNBUSDT": 590.0, "XRPUSDT": 0.52, "DOGEUSDT": 0.0813, "LINKUSDT": 14.2, "UNIUSDT": 7.9}
-GATES = ("data quality", "symbol", "session", "raw threshold", "regime", "btc filter", "higher timeframe", "score", "conflict", "lock", "cooldown")
+NAMES = {
+    "BTCUSDT": 64_000.0,
+    "ETHUSDT": 3_100.0,
+    "SOLUSDT": 152.0,
+    "BNBUSDT": 590.0,
+    "XRPUSDT": 0.52,
+    "DOGEUSDT": 0.0813,
+    "LINKUSDT": 14.2,
+    "UNIUSDT": 7.9,
+}
+GATES = (
+    "data quality",
+    "symbol",
+    "session",
+    "raw threshold",
+    "regime",
+    "btc filter",
+    "higher timeframe",
+    "score",
+    "conflict",
+    "lock",
+    "cooldown",
+)
 
 
 class Market:
@@ -34,7 +55,9 @@ class Market:
 
     async def begin(self) -> None:
         async with self.db.write() as session:
-            session.add(Account(name="paper", venue="binanceusdm", mode="paper", currency="USDT", start_balance=self.equity, created_at=START))
+            session.add(
+                Account(name="paper", venue="binanceusdm", mode="paper", currency="USDT", start_balance=self.equity, created_at=START)
+            )
 
     async def bar(self, tell: bool = True) -> int:
         "One close time, all symbols; gives its time."
@@ -45,7 +68,13 @@ class Market:
             for symbol, price in self.price.items():
                 close = price * exp(draw.gauss(0.00003, 0.0028))
                 reach = abs(draw.gauss(0, 0.0012)) * price
-                bars[symbol] = dict(open=price, high=max(price, close) + reach, low=min(price, close) - reach, close=close, volume=abs(draw.gauss(900, 300)) * 1e5 / price)
+                bars[symbol] = dict(
+                    open=price,
+                    high=max(price, close) + reach,
+                    low=min(price, close) - reach,
+                    close=close,
+                    volume=abs(draw.gauss(900, 300)) * 1e5 / price,
+                )
                 self.price[symbol] = close
             key = dict(venue="binanceusdm", minutes=15, open_time=begin, taker_buy=1.0, quote_volume=1.0, trades=1.0, synthetic=False)
             await insert_new(session, Candle, [{**key, "symbol": s, **b} for s, b in bars.items()])
@@ -65,27 +94,87 @@ class Market:
         failed = "lock" if busy else draw.choice(("", "", "session", "higher timeframe", "score"))
         stop_at = GATES.index(failed) if failed else len(GATES)
         id = f"{draw.getrandbits(128):032x}"
-        verdicts = [dict(gate=g, passed=i != stop_at, value=f"{draw.uniform(0, 100):.1f}", reason="below the minimum" if i == stop_at else "") for i, g in enumerate(GATES[: stop_at + 1])]
-        session.add(DecisionRow(venue="binanceusdm", time=time, strategy="EmaScalper", symbol=symbol, minutes=15, side=side, mode="CROSS", outcome="rejected" if failed else "published", reason=failed, verdicts=verdicts,
-                                features={"fast": self.price[symbol], "slow": self.price[symbol] * 0.999, "rsi": draw.uniform(30, 70), "volume": 1.43, "zone": float("nan"), "h4": {"ema200": 1.0}}, signal_id=None if failed else id))
+        verdicts = [
+            dict(gate=g, passed=i != stop_at, value=f"{draw.uniform(0, 100):.1f}", reason="below the minimum" if i == stop_at else "")
+            for i, g in enumerate(GATES[: stop_at + 1])
+        ]
+        session.add(
+            DecisionRow(
+                venue="binanceusdm",
+                time=time,
+                strategy="EmaScalper",
+                symbol=symbol,
+                minutes=15,
+                side=side,
+                mode="CROSS",
+                outcome="rejected" if failed else "published",
+                reason=failed,
+                verdicts=verdicts,
+                features={
+                    "fast": self.price[symbol],
+                    "slow": self.price[symbol] * 0.999,
+                    "rsi": draw.uniform(30, 70),
+                    "volume": 1.43,
+                    "zone": float("nan"),
+                    "h4": {"ema200": 1.0},
+                },
+                signal_id=None if failed else id,
+            )
+        )
         if failed:
             return
         price, r = self.price[symbol], 0.0075 * self.price[symbol]
-        signal = SignalRow(id=id, venue="binanceusdm", strategy="EmaScalper", symbol=symbol, side=side, mode="CROSS", minutes=15, close_time=time, entry=price, stop=price - side * r, preset="TRIPLE",
-                           targets=[price + side * r * m for m in (0.8, 1.2, 1.5)], multiples=[0.8, 1.2, 1.5], atr=r / 1.5, raw=7.1, score=71.0, final=71.0,
-                           components={"volume": 2.1, "trend": 1.2, "higher": 2.0, "rsi": 0.9, "room": 0.4, "overlap": 0.5}, warm=True, origin=START, status="active", created_at=time)
+        signal = SignalRow(
+            id=id,
+            venue="binanceusdm",
+            strategy="EmaScalper",
+            symbol=symbol,
+            side=side,
+            mode="CROSS",
+            minutes=15,
+            close_time=time,
+            entry=price,
+            stop=price - side * r,
+            preset="TRIPLE",
+            targets=[price + side * r * m for m in (0.8, 1.2, 1.5)],
+            multiples=[0.8, 1.2, 1.5],
+            atr=r / 1.5,
+            raw=7.1,
+            score=71.0,
+            final=71.0,
+            components={"volume": 2.1, "trend": 1.2, "higher": 2.0, "rsi": 0.9, "room": 0.4, "overlap": 0.5},
+            warm=True,
+            origin=START,
+            status="active",
+            created_at=time,
+        )
         session.add(signal)
         await session.flush()
-        tracker = Tracker(signal_id=id, account_id=None, state="OPEN", ladder="{}", stop=signal.stop, quantity=1.0, quantity_left=1.0, last_bar_time=time)
+        tracker = Tracker(
+            signal_id=id, account_id=None, state="OPEN", ladder="{}", stop=signal.stop, quantity=1.0, quantity_left=1.0, last_bar_time=time
+        )
         session.add(tracker)
-        session.add(Outbox(channel="telegram", kind="signal", recipient="42", payload={"symbol": symbol}, random_id=draw.getrandbits(62), signal_id=id, created_at=time, due_at=time))
+        session.add(
+            Outbox(
+                channel="telegram",
+                kind="signal",
+                recipient="42",
+                payload={"symbol": symbol},
+                random_id=draw.getrandbits(62),
+                signal_id=id,
+                created_at=time,
+                due_at=time,
+            )
+        )
         await session.flush()
         session.add(TrackerEvent(tracker_id=tracker.id, time=time, kind="entry", price=price * (1 + side * 2e-4), weight=1.0))
         self.open.append((tracker, signal))
 
     def step(self, session, t: Tracker, s: SignalRow, bar: dict, time: int) -> None:
         "A rough ladder: stop first, then targets; enough for a picture."
-        def tell(kind, price, weight): session.add(TrackerEvent(tracker_id=t.id, time=time, kind=kind, price=price, weight=weight))
+
+        def tell(kind, price, weight):
+            session.add(TrackerEvent(tracker_id=t.id, time=time, kind=kind, price=price, weight=weight))
 
         r, worst, best = abs(s.entry - s.stop), bar["low"] if s.side > 0 else bar["high"], bar["high"] if s.side > 0 else bar["low"]
         reached = ("OPEN", "TP1", "TP2").index(t.state)

@@ -18,7 +18,9 @@ def routes(db: Database) -> APIRouter:
     router = APIRouter(tags=["answers"])
 
     @router.get("/signals", response_model=list[SignalView], summary="Published signals, newest first")
-    async def signals(limit: Limit = 50, before: Annotated[str | None, Query(description="id of a signal that you have")] = None, symbol: Symbol = None):
+    async def signals(
+        limit: Limit = 50, before: Annotated[str | None, Query(description="id of a signal that you have")] = None, symbol: Symbol = None
+    ):
         async with db.read() as session:
             return await queries.latest_signals(session, limit, before, symbol)
 
@@ -32,7 +34,9 @@ def routes(db: Database) -> APIRouter:
         return {**found, "tracker": reference, "decision_id": decision and decision["id"]}
 
     @router.get("/decisions", response_model=list[DecisionView], summary="Evaluations near a signal, newest first")
-    async def decisions(limit: Limit = 50, before: Annotated[int | None, Query(ge=0, le=BIG)] = None, outcome: str | None = None, symbol: Symbol = None):
+    async def decisions(
+        limit: Limit = 50, before: Annotated[int | None, Query(ge=0, le=BIG)] = None, outcome: str | None = None, symbol: Symbol = None
+    ):
         async with db.read() as session:
             return await queries.latest_decisions(session, limit, before, outcome, symbol)
 
@@ -54,8 +58,12 @@ def routes(db: Database) -> APIRouter:
             return await queries.equity_series(session, since=since, limit=limit)
 
     @router.get("/candles/{symbol}", response_model=list[CandleView], summary="Closed bars, oldest first")
-    async def candles(symbol: str, minutes: Annotated[int | None, Query(ge=1)] = None, limit: Annotated[int, Query(ge=1, le=5000)] = 300,
-                      since: Annotated[int | None, Query(ge=0, le=BIG)] = None):
+    async def candles(
+        symbol: str,
+        minutes: Annotated[int | None, Query(ge=1)] = None,
+        limit: Annotated[int, Query(ge=1, le=5000)] = 300,
+        since: Annotated[int | None, Query(ge=0, le=BIG)] = None,
+    ):
         async with db.read() as session:
             known = [row for row in await queries.symbols(session) if row["symbol"] == symbol and minutes in (None, row["minutes"])]
             if not known:

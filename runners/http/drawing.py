@@ -45,7 +45,12 @@ class Drawing:
 async def draw() -> dict[str, Any] | None:
     "Run `runners.http.figure` and read what it prints."
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "runners.http.figure", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "runners.http.figure",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(SECONDS):

@@ -59,16 +59,19 @@ class Feed:
         if time.monotonic() - self.counted > 3:
             found, self.counted = await queries.summary(session), time.monotonic()
             decisions = sum(found["decisions"].values())
-            self.counts = dict(signals=found["signals"], decisions=decisions, open=found["open"], reasons=found["reasons"], **found["closed"])
+            self.counts = dict(
+                signals=found["signals"], decisions=decisions, open=found["open"], reasons=found["reasons"], **found["closed"]
+            )
         return self.counts
 
     async def answer(self, symbol: str | None, since: int | None, equity_since: int | None) -> dict[str, Any]:
         "The state of the service, the chosen symbol's bars from `since` on, and the lists."
         async with self.db.read() as session:
             known = await self.symbols(session)
-            chosen = next((k for k in known if k["symbol"] == symbol), known[0] if known else None)
-            chart = await self.chart(session, chosen, since) if chosen else None
             events, signals = await queries.latest_events(session, 30), await queries.latest_signals(session, 30)
+            wanted = (symbol, signals[0]["symbol"] if signals else None)  # who has not chosen yet sees where the last signal was
+            chosen = next((k for name in wanted for k in known if k["symbol"] == name), known[0] if known else None)
+            chart = await self.chart(session, chosen, since) if chosen else None
             return {
                 "service": await self.service(session),
                 "numbers": await self.numbers(session),
@@ -76,7 +79,9 @@ class Feed:
                 "chart": chart,
                 "equity": await equity(session, equity_since),
                 "positions": [PositionView.model_validate(p).model_dump() for p in await queries.open_positions(session)],
-                "decisions": [DecisionView.model_validate(d).model_dump(exclude={"verdicts"}) for d in await queries.latest_decisions(session, 30)],
+                "decisions": [
+                    DecisionView.model_validate(d).model_dump(exclude={"verdicts"}) for d in await queries.latest_decisions(session, 30)
+                ],
                 "news": news(events, signals)[:30],
             }
 
@@ -111,10 +116,23 @@ async def equity(session: AsyncSession, since: int | None) -> dict[str, dict[str
 
 def news(events: list[dict[str, Any]], signals: list[dict[str, Any]]) -> list[dict[str, Any]]:
     "Signals and what became of them, newest first, as one list."
-    told = [dict(time=s["close_time"], kind="signal", price=finite(s["entry"]), signal_id=s["id"], symbol=s["symbol"], side=side_word(s["side"]), strategy=s["strategy"],
-                 final=finite(s["final"])) for s in signals]
+    told = [
+        dict(
+            time=s["close_time"],
+            kind="signal",
+            price=finite(s["entry"]),
+            signal_id=s["id"],
+            symbol=s["symbol"],
+            side=side_word(s["side"]),
+            strategy=s["strategy"],
+            final=finite(s["final"]),
+        )
+        for s in signals
+    ]
     for e in events:
-        told.append({**e, "price": finite(e["price"]), "weight": finite(e["weight"]), "side": side_word(e["side"]), "gross_r": finite(e["gross_r"])})
+        told.append(
+            {**e, "price": finite(e["price"]), "weight": finite(e["weight"]), "side": side_word(e["side"]), "gross_r": finite(e["gross_r"])}
+        )
     return sorted(told, key=lambda n: (n["time"], n["kind"] != "signal"), reverse=True)
 
 
@@ -146,8 +164,11 @@ def routes(db: Database, state: ServiceState, drawing: Drawing) -> APIRouter:
         return JSONResponse(await drawing.item())
 
     @router.get("/page/feed")
-    async def answer(symbol: Annotated[str | None, Query(max_length=64)] = None, since: Annotated[int | None, Query(ge=0, lt=2**62)] = None,
-                     equity_since: Annotated[int | None, Query(ge=0, lt=2**62)] = None) -> JSONResponse:
+    async def answer(
+        symbol: Annotated[str | None, Query(max_length=64)] = None,
+        since: Annotated[int | None, Query(ge=0, lt=2**62)] = None,
+        equity_since: Annotated[int | None, Query(ge=0, lt=2**62)] = None,
+    ) -> JSONResponse:
         return JSONResponse(await feed.answer(symbol, since, equity_since))
 
     return router

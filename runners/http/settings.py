@@ -35,4 +35,6 @@ def check_exposure(settings: HttpSettings) -> None:
     if settings.key() and len(settings.key()) < 16:
         raise ConfigError("the API key is too short to keep anyone out: set PERPS_HTTP__API_KEY to at least 16 characters")
     if not is_loopback(settings.host) and not settings.key():
-        raise ConfigError(f"listening on {settings.host} shows this service to the network: set PERPS_HTTP__API_KEY, or listen on 127.0.0.1")
+        raise ConfigError(
+            f"listening on {settings.host} shows this service to the network: set PERPS_HTTP__API_KEY, or listen on 127.0.0.1"
+        )

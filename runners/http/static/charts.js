@@ -45,8 +45,8 @@ async function embed() {
     found.push(Bokeh.documents.at(-1));
   }
   const [one, two] = found, get = name => one.get_model_by_name(name);
-  models = { candles: get("candles"), entries: get("entries"), exits: get("exits"), stops: get("stops"), targets: get("targets"), window: get("window"), volume: get("volume"), last: get("last"), equity: two.get_model_by_name("equity") };
-  models.window.change.connect(() => { if (!moving) setFollow(false); });
+  models = { candles: get("candles"), entries: get("entries"), exits: get("exits"), stops: get("stops"), targets: get("targets"), window: get("window"), height: get("height"), volume: get("volume"), last: get("last"), equity: two.get_model_by_name("equity"), span: two.get_model_by_name("span"), worth: two.get_model_by_name("worth") };
+  models.window.change.connect(() => { if (!moving) { setFollow(false); fit(); } });
   for (const name of ["entries", "exits"]) {
     const source = models[name];
     source.selected.change.connect(() => {
@@ -75,7 +75,9 @@ export function showChart(told) {
 
 function draw() {
   const span = chart.minutes * 60000, color = bars.close.map((c, i) => c >= bars.open[i] ? palette.up : palette.down);
-  models.candles.data = { ...bars, color, width: bars.close.map(() => span * 0.7) };
+  const thin = (Math.max(...bars.high) - Math.min(...bars.low)) / 800;  // a bar that closed where it opened is still a line
+  const top = bars.open.map((o, i) => Math.max(o, bars.close[i]) + thin / 2), bottom = bars.open.map((o, i) => Math.min(o, bars.close[i]) - thin / 2);
+  models.candles.data = { ...bars, top, bottom, color, width: bars.close.map(() => span * 0.72) };
   models.entries.data = { ...chart.entries, angle: chart.entries.side.map(s => s === "short" ? Math.PI : 0) };
   models.exits.data = { ...chart.exits, color: chart.exits.gross_r.map(r => r > 0.02 ? palette.up : r < -0.02 ? palette.down : palette.text) };
   const alpha = status => status.map(s => s === "closed" ? 0.5 : 1);
@@ -88,12 +90,25 @@ function draw() {
 
 function frame() {
   if (!models || !bars?.time.length) return;
-  const span = chart.minutes * 60000, count = Math.max(40, Math.min(180, Math.round($("candles").clientWidth / 8)));
-  const end = bars.open_time.at(-1) + span * (1 + LEAD), most = Math.max(...bars.volume.slice(-count), 1e-9);
+  const span = chart.minutes * 60000, count = Math.max(40, Math.min(200, Math.round($("candles").clientWidth / 7)));
+  const end = bars.open_time.at(-1) + span * (1 + LEAD);
   moving = true;
   models.window.setv({ start: end - span * (count + LEAD), end });
-  models.volume.setv({ start: 0, end: most * 5 });
   moving = false;
+  fit();
+}
+
+// The prices and volumes in view, lines of signals included, fill the chart's height.
+function fit() {
+  const { start, end } = models.window;
+  let low = Infinity, high = -Infinity, most = 0;
+  const reach = (a, b) => { low = Math.min(low, a); high = Math.max(high, b); };
+  bars.time.forEach((t, i) => { if (t >= start && t <= end) { reach(bars.low[i], bars.high[i]); most = Math.max(most, bars.volume[i]); } });
+  for (const lines of [chart.stops, chart.targets]) lines.price.forEach((p, i) => { if (lines.end[i] >= start && lines.begin[i] <= end) reach(p, p); });
+  if (low > high) return;
+  const room = (high - low || high * 0.001) * 0.05;
+  models.height.setv({ start: low - 4 * room, end: high + room });
+  models.volume.setv({ start: 0, end: Math.max(most, 1e-9) * 6 });
 }
 
 export function showEquity(told) {
@@ -109,5 +124,10 @@ export function showEquity(told) {
 function drawEquity() {
   const names = Object.keys(lines), shades = [palette.line, palette.target, palette.text, palette.stop];
   $("equity-now").textContent = names.map(n => (names.length > 1 ? n + " " : "") + price(lines[n].ys.at(-1))).join("   ");
-  if (models) models.equity.data = { xs: names.map(n => lines[n].xs), ys: names.map(n => lines[n].ys), account: names, color: names.map((_, i) => shades[i % shades.length]) };
+  if (!models || !names.length) return;
+  const ys = names.flatMap(n => lines[n].ys), xs = names.map(n => [lines[n].xs[0], lines[n].xs.at(-1)]).flat();
+  const low = ys.reduce((a, b) => Math.min(a, b)), high = ys.reduce((a, b) => Math.max(a, b)), room = (high - low || high * 0.001) * 0.12;
+  models.span.setv({ start: Math.min(...xs), end: Math.max(...xs, xs[0] + 60000) });
+  models.worth.setv({ start: low - room, end: high + room });
+  models.equity.data = { xs: names.map(n => lines[n].xs), ys: names.map(n => lines[n].ys), account: names, color: names.map((_, i) => shades[i % shades.length]) };
 }

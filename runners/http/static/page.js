@@ -35,7 +35,7 @@ function service(s) {
   $("waiting").textContent = s.waiting_messages ? `${s.waiting_messages} messages waiting` : "";
 }
 
-function numbers(n) {
+function numbers(n, open) {
   const decided = n.wins + n.losses;
   const tile = (label, value, cls = "", title = "") => {
     const box = el("div", { className: "tile", title });
@@ -43,11 +43,16 @@ function numbers(n) {
     return box;
   };
   fill($("numbers"), [
-    tile("signals", n.signals), tile("open", n.open), tile("closed", n.count),
+    tile("signals", n.signals), tile("open", open), tile("closed", n.count),
     tile(`won of ${decided} decided`, decided ? `${Math.round(100 * n.wins / decided)} %` : "–", "", "closes within 0.02 R of nothing are left out"),
     tile("R in all, before costs", n.count ? signed(n.total_r, 2) : "–", toned(n.total_r)),
     tile("evaluations near a signal", n.decisions.toLocaleString("en"), "", Object.entries(n.reasons).map(([k, v]) => `${v} ${k}`).join("\n")),
   ]);
+}
+
+function held(p) {
+  const part = Math.round(100 * p.quantity_left / (p.quantity || 1));
+  return p.state.toLowerCase() + (part < 100 ? ` ${part}%` : "");
 }
 
 function positions(list) {
@@ -56,9 +61,9 @@ function positions(list) {
     const name = el("td");
     name.append(el("span", { className: `tag ${p.side}`, textContent: p.side }), ` ${p.symbol}`);
     if (p.account) name.append(el("small", { className: "hint", textContent: ` ${p.account}` }));
-    return row([name, td(p.state.toLowerCase()), td(price(p.entry), "r"), td(price(p.stop), "r"), td(price(p.last), "r"), td(`${Math.round(100 * p.quantity_left / (p.quantity || 1))} %`, "r"),
+    return row([name, td(held(p)), td(price(p.entry), "r"), td(price(p.stop), "r"), td(price(p.last), "r"),
       td(p.open_r == null ? "–" : signed(p.open_r, 2) + " R", "r " + toned(p.open_r))], () => showSignal(p.signal_id));
-  }) : [none(7, "Nothing is open.")]);
+  }) : [none(6, "Nothing is open.")]);
 }
 
 function decisions(list) {
@@ -83,12 +88,15 @@ function news(list) {
   }) : [el("li", { className: "empty", textContent: "Signals and what becomes of them appear here." })]);
 }
 
-function picker(names, chosen) {
+function picker(names, chosen, open) {
   if ($("symbols").dataset.names !== names.join()) {
     $("symbols").dataset.names = names.join();
     fill($("symbols"), names.map(name => el("button", { className: "chip", textContent: name.replace(/USD[TC]$/, ""), title: name, onclick: () => pick(name) })));
   }
-  [...$("symbols").children].forEach(chip => chip.setAttribute("aria-pressed", String(chip.title === chosen)));
+  for (const chip of $("symbols").children) {
+    chip.setAttribute("aria-pressed", String(chip.title === chosen));
+    chip.dataset.open = open.find(p => p.symbol === chip.title)?.side ?? "";
+  }
 }
 
 async function poll() {
@@ -100,8 +108,8 @@ async function poll() {
     const told = await ask(`/page/feed?${query}`);
     if (turn !== asked) return;
     $("door").hidden = true;
-    service(told.service); numbers(told.numbers); positions(told.positions); decisions(told.decisions); news(told.news);
-    picker(told.symbols, told.chart?.symbol);
+    service(told.service); numbers(told.numbers, told.positions.filter(p => p.account == null).length); positions(told.positions); decisions(told.decisions); news(told.news);
+    picker(told.symbols, told.chart?.symbol, told.positions);
     if (told.chart) {
       symbol ??= told.chart.symbol;
       $("title").textContent = `${told.chart.symbol} · ${told.chart.minutes < 60 ? told.chart.minutes + "m" : told.chart.minutes / 60 + "h"}`;
