@@ -16,7 +16,7 @@ class EMA(NamedTuple):
     "Exponential moving average, seeded by the mean of the first n values."
     n: int                      # bars of memory: alpha = 2/(n+1)
     k: int = 0                  # values seen
-    y: float = 0.0              # the average; while k < n, the share of the seed gathered so far
+    y: float = 0.0              # the average; while k < n, the mean so far
 
     @classmethod
     @checked
@@ -31,5 +31,5 @@ class EMA(NamedTuple):
     def update(self, x: float) -> "tuple[EMA, float]":
         if isnan(x): return self, nan
         k = self.k + 1
-        y = self.y + x / self.n if k <= self.n else self.y + 2.0 / (self.n + 1) * (x - self.y)  # nonzero: n is at least 1
+        y = self.y + (x - self.y) / k if k <= self.n else self.y + 2.0 / (self.n + 1) * (x - self.y)  # nonzero: k and n are at least 1
         return EMA(self.n, k, y), (y if k >= self.n else nan)

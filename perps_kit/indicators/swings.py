@@ -17,7 +17,7 @@ from ..core.unit import Span, checked
 # %% ../../nbs/20_indicators/08_swings.ipynb #swings-row
 class Swing(NamedTuple):
     "What is known of the swings at a close. nan: no such swing yet."
-    kind: float                 # accepted at this close: 0 none, 1 high, -1 low, 2 high then low, -2 low then high; nan in the first 2n bars
+    kind: float                 # accepted now: 0 none, 1 a high, -1 a low, 2 high then low, -2 low then high; nan in the first 2n bars
     high: float                 # price of the last swing high
     low: float                  # price of the last swing low
     high_ago: float             # bars since that high was made; n at the close that confirms it

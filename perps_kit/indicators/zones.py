@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['UPPER', 'LOWER', 'ROLE', 'CENTRE', 'TOUCHED', 'INSIDE', 'BEYOND', 'WORTH', 'HALVED', 'MEMBERS', 'HIGHEST', 'LOWEST',
-           'UNIT', 'BORN', 'TOUCHES', 'REJECTIONS', 'SURGE', 'HEARD', 'ROWS', 'FADE', 'worth', 'strength', 'touch',
-           'breach', 'observe', 'forget', 'admit', 'stalest', 'found', 'join', 'ZoneView', 'view', 'Zones']
+           'UNIT', 'BORN', 'TOUCHES', 'REJECTIONS', 'VOLUME', 'HEARD', 'ROWS', 'FADE', 'worth', 'strength', 'touch',
+           'breach', 'observe', 'forget', 'admit', 'stalest', 'found', 'join', 'ZoneView', 'view', 'Zones', 'Zone',
+           'zones_of']
 
 # %% ../../nbs/20_indicators/09_zones.ipynb #zones-imports
 from math import exp, inf, isnan, nan
@@ -20,15 +21,15 @@ from ..core.unit import Span, checked
 # %% ../../nbs/20_indicators/09_zones.ipynb #zones-columns
 # A zone is a column of this table of floats: 0 or 1 for no or yes, and bars by their number in the stream.
 UPPER, LOWER, ROLE, CENTRE, TOUCHED, INSIDE, BEYOND, WORTH, HALVED = range(9)
-MEMBERS, HIGHEST, LOWEST, UNIT, BORN, TOUCHES, REJECTIONS, SURGE, HEARD = range(9, 18)
+MEMBERS, HIGHEST, LOWEST, UNIT, BORN, TOUCHES, REJECTIONS, VOLUME, HEARD = range(9, 18)
 ROWS = 18
 
 FADE = np.array([exp(-age / 150.0) for age in range(1001)])  # a table, so that compiled and plain code read the same bits
 
 # %% ../../nbs/20_indicators/09_zones.ipynb #zones-strength
-def worth(touches: float, rejections: float, surge: float) -> float:
+def worth(touches: float, rejections: float, vr: float) -> float:
     "What touches, rejections and the mean volume ratio at the touches give, 0 to 80."
-    return 8.0 * min(touches, 5.0) + 25.0 * min(rejections, 3.0) / 3.0 + 15.0 * ramp(surge, 0.8, 2.0)
+    return 8.0 * min(touches, 5.0) + 25.0 * min(rejections, 3.0) / 3.0 + 15.0 * ramp(vr, 0.8, 2.0)
 
 
 def strength(table: np.ndarray, i: int, k: int) -> float:
@@ -37,7 +38,7 @@ def strength(table: np.ndarray, i: int, k: int) -> float:
     return 0.5 * s if table[HALVED, i] > 0.0 else s
 
 # %% ../../nbs/20_indicators/09_zones.ipynb #zones-touch
-def touch(table: np.ndarray, i: int, k: int, bar: Bar, last: float, surge: float) -> None:
+def touch(table: np.ndarray, i: int, k: int, bar: Bar, last: float, vr: float) -> None:
     "Note that bar k meets zone i; `last` is the close before it and tells from which side it comes."
     fresh = k - table[INSIDE, i] > 3.0
     table[INSIDE, i] = float(k)
@@ -48,10 +49,10 @@ def touch(table: np.ndarray, i: int, k: int, bar: Bar, last: float, surge: float
     table[TOUCHED, i], table[HALVED, i] = float(k), 0.0
     table[TOUCHES, i] += 1.0
     if back and wick >= 0.4 * (bar.high - bar.low): table[REJECTIONS, i] += 1.0
-    if not isnan(surge):
-        table[SURGE, i] += surge
+    if not isnan(vr):
+        table[VOLUME, i] += vr
         table[HEARD, i] += 1.0
-    usual = table[SURGE, i] / table[HEARD, i] if table[HEARD, i] > 0.0 else 0.0
+    usual = table[VOLUME, i] / table[HEARD, i] if table[HEARD, i] > 0.0 else 0.0
     table[WORTH, i] = worth(table[TOUCHES, i], table[REJECTIONS, i], usual)
 
 # %% ../../nbs/20_indicators/09_zones.ipynb #zones-break
@@ -61,11 +62,11 @@ def breach(table: np.ndarray, i: int, k: int) -> None:
     else: table[BEYOND, i] = float(k)
 
 # %% ../../nbs/20_indicators/09_zones.ipynb #zones-observe
-def observe(table: np.ndarray, live: int, k: int, expiry: int, bar: Bar, last: float, atr: float, surge: float) -> int:
+def observe(table: np.ndarray, live: int, k: int, expiry: int, bar: Bar, last: float, atr: float, vr: float) -> int:
     "Let bar k act on the live zones; how many of them are left."
     stale, margin = 0, 0.25 * atr
     for i in range(live):
-        if bar.low <= table[UPPER, i] and bar.high >= table[LOWER, i]: touch(table, i, k, bar, last, surge)
+        if bar.low <= table[UPPER, i] and bar.high >= table[LOWER, i]: touch(table, i, k, bar, last, vr)
         if bar.close > table[UPPER, i] + margin if table[ROLE, i] > 0.0 else bar.close < table[LOWER, i] - margin: breach(table, i, k)
         if k - table[TOUCHED, i] >= expiry: stale += 1
     return live if stale == 0 else forget(table, live, k, expiry)
@@ -170,9 +171,9 @@ class Zones(NamedTuple):
 
     def settle(self) -> int: return self.expiry
 
-    def update(self, bar: Bar, atr: float, surge: float, kind: float, high: float, low: float) -> "tuple[Zones, ZoneView]":
+    def update(self, bar: Bar, atr: float, vr: float, kind: float, high: float, low: float) -> "tuple[Zones, ZoneView]":
         k = self.k + 1
-        live = observe(self.table, self.live, k, self.expiry, bar, self.last, atr, surge)
+        live = observe(self.table, self.live, k, self.expiry, bar, self.last, atr, vr)
         if atr > 0.0:
             if kind == -1.0 or kind == -2.0: live = admit(self.table, live, k, low, -1.0, atr, self.tolerance)
             if kind > 0.0 or kind == -2.0: live = admit(self.table, live, k, high, 1.0, atr, self.tolerance)
@@ -180,3 +181,28 @@ class Zones(NamedTuple):
         seen = view(self.table, live, k, bar.close, self.minimum)
         if isnan(atr) or isnan(kind): seen = ZoneView(nan, nan, nan, nan, nan, nan)
         return Zones(self.tolerance, self.expiry, self.minimum, self.table, live, k, bar.close), seen
+
+# %% ../../nbs/20_indicators/09_zones.ipynb #zones-chart
+class Zone(NamedTuple):
+    "A zone as one draws it."
+    upper: float
+    lower: float
+    role: int                   # 1 resistance, -1 support
+    strength: float
+    members: int                # swings in it
+    touches: int
+    rejections: int
+    born: int                   # bars since it became known
+    touched: int                # bars since its last touch; since it became known if there was none
+    flipped: bool               # broken, and not touched since
+
+
+def zones_of(unit: Zones) -> list[Zone]:
+    "The live zones of a unit, oldest first."
+    found = []
+    for i in range(unit.live):
+        z = unit.table[:, i].tolist()
+        force = float(strength(unit.table, i, unit.k))
+        found.append(Zone(z[UPPER], z[LOWER], int(z[ROLE]), force, int(z[MEMBERS]), int(z[TOUCHES]), int(z[REJECTIONS]),
+                          unit.k - int(z[BORN]), unit.k - int(z[TOUCHED]), z[HALVED] > 0.0))
+    return found
