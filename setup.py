@@ -41,6 +41,7 @@ setup(
     python_requires=f">={meta['min_python']}",
     # Folders without an __init__.py, such as migrations, belong too, and so does every file in them: pages, notebooks, templates.
     packages=find_namespace_packages(include=["perps_kit", "perps_kit.*", "runners", "runners.*"], exclude=["*.__pycache__*"]),
+    package_dir={"": "."},      # an editable install is then one line in a .pth file instead of an import hook
     package_data={"": ["*"]},
     exclude_package_data={"": ["*.pyc", "_modidx.py"]},
     install_requires=lines("requirements"),

@@ -157,9 +157,8 @@ def in_child(path: Path, target: Path | None, cell_timeout: int, pipe: Connectio
 
 def run_all(jobs: list[tuple[Path, Path | None]], workers: int, cell_timeout: int, verbose: bool) -> bool:
     "Run every job, `workers` at a time, each in a process forked from this one, which has the slow imports done."
-    import bokeh.plotting  # noqa: F401
     import execnb.shell  # noqa: F401
-    import numpy  # noqa: F401
+    if len(jobs) > 1: import bokeh.plotting  # noqa: F401
     context = multiprocessing.get_context("fork")
     waiting, running, good = list(reversed(jobs)), {}, True
     while waiting or running:
