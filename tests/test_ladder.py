@@ -217,7 +217,7 @@ def test_break_even_before_any_target_is_never_called_tp1():
     ladder = ladder.protect(break_even(ladder))
     for opening in (100.5, 99.9):                                               # touched, and jumped
         done = result(ladder.update(bars((opening, 100.6, 99.8, 99.9))[0], 0.0, 0.0)[0])
-        assert done.exit_type == "BREAKEVEN" and done.legs == (("out", 1.0, min(opening, 100.0)),)
+        assert done.exit_type == "BREAKEVEN" and [leg[:3] for leg in done.legs] == [("out", 1.0, min(opening, 100.0))]
 
 
 def test_a_stop_moved_by_hand_never_loosens():
@@ -318,3 +318,13 @@ def test_a_plan_that_makes_no_sense_is_refused(given, message):
 
 def test_rules_take_whole_numbers():
     assert type(long(rules=Rules(trail=2, fee=0)).rules.trail) is float and make_plan(1, 100, 98, 1).stop == 98.0
+
+
+def test_legs_know_when_they_were_sold_and_slippage_has_its_share():
+    done = result(walk(long(rules=Rules()), bars(*ROW_3))[-1])
+    assert [(leg.kind, leg.time // QUARTER) for leg in done.legs] == [("tp1", 1), ("tp2", 2), ("out", 4)]
+    free = result(walk(long(), bars(*E5["1"][1]))[-1])
+    slipped = result(walk(long(rules=Rules()), bars(*E5["1"][1]))[-1])
+    assert free.slippage == 0 and slipped.slippage == pytest.approx(free.gross - slipped.gross, rel=1e-3)
+    gapped = result(walk(long(rules=Rules()), bars(*E5["7"][1]))[-1])
+    assert gapped.slippage == pytest.approx(0.02, rel=1e-3)

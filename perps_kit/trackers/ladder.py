@@ -50,7 +50,8 @@ class Tally(NamedTuple):
 class Times(NamedTuple):
     "When: milliseconds; 0 is not yet."
     entry: int = 0
-    tp2: int = 0                # close of the bar that filled the second target
+    tp1: int = 0                # close of the bar that filled the first target
+    tp2: int = 0                # of the second
     exit: int = 0
     last: int = 0               # close of the last bar that was seen
 
@@ -80,8 +81,8 @@ class Ladder(NamedTuple):
         if self.state >= CLOSED or bar.close_time <= self.times.last: return self, 0
         now = opened(self, bar, funding_open, funding_inside)
         if now.state == CANCELLED: return now, news(self, now)
-        for k in range(len(highs)):
-            if now.state < CLOSED: now = touched(now, highs[k], lows[k], bar.open, bar.close_time)
+        for k in range(min(len(highs), len(lows))):
+            if now.state < CLOSED: now = touched(now, highs[k], lows[k], bar.open, bar.close_time)  # within: k counts both
         now = settled(now, bar)
         return now, news(self, now)
 
@@ -151,14 +152,15 @@ def enter(ladder: Ladder, price: float, time: int) -> Ladder:
     plan, rules = ladder.plan, ladder.rules
     base = plan.reference if rules.from_reference else price
     levels = Levels(plan.stop, nan, target(plan, plan.m1, base), target(plan, plan.m2, base), target(plan, plan.m3, base))
-    fills, times = Fills(price, nan, nan, nan, nan, False), Times(time, 0, 0, ladder.times.last)
+    fills, times = Fills(price, nan, nan, nan, nan, False), Times(time, 0, 0, 0, ladder.times.last)
     return Ladder(plan, rules, OPEN, 0, fills, levels, Tally(0, 0.0, 0.0, 0.0), times)
 
 
 def close(ladder: Ladder, price: float, reason: int, time: int, state: int, marked: bool) -> Ladder:
     "All that is left goes at `price`."
     fills, times = ladder.fills, ladder.times
-    fills, times = Fills(fills.entry, fills.x1, fills.x2, fills.x3, price, marked), Times(times.entry, times.tp2, time, times.last)
+    fills = Fills(fills.entry, fills.x1, fills.x2, fills.x3, price, marked)
+    times = Times(times.entry, times.tp1, times.tp2, time, times.last)
     return Ladder(ladder.plan, ladder.rules, state, reason, fills, ladder.levels, ladder.tally, times)
 
 
@@ -200,14 +202,15 @@ def take(ladder: Ladder, best: float, first: float, time: int) -> Ladder:
     first = first if ladder.rules.gap_fill_open else nan
     x1, x2 = taken(plan.side, f.x1, at.t1, best, first), taken(plan.side, f.x2, at.t2, best, first)
     fills = Fills(f.entry, x1, x2, taken(plan.side, f.x3, at.t3, best, first), nan, False)
-    state, reason, tp2, exit_time = ladder.state, ladder.reason, times.tp2, times.exit
+    state, reason, tp1, tp2, exit_time = ladder.state, ladder.reason, times.tp1, times.tp2, times.exit
     if not isnan(fills.x1): state = TP1
     if not isnan(fills.x2): state = RUNNER if plan.trails else TP2
+    if isnan(f.x1) and not isnan(fills.x1): tp1 = time
     if isnan(f.x2) and not isnan(fills.x2): tp2 = time
     if unsold(plan, fills) == 0.0:
         state, exit_time = CLOSED, time
         reason = AT_TP3 if not isnan(fills.x3) else AT_TP2 if not isnan(fills.x2) else AT_TP1
-    return Ladder(plan, ladder.rules, state, reason, fills, at, ladder.tally, Times(times.entry, tp2, exit_time, times.last))
+    return Ladder(plan, ladder.rules, state, reason, fills, at, ladder.tally, Times(times.entry, tp1, tp2, exit_time, times.last))
 
 
 def taken(side: int, filled: float, at: float, best: float, first: float) -> float:
@@ -241,7 +244,7 @@ def settled(ladder: Ladder, bar: Bar) -> Ladder:
     if reason == 0 and state == RUNNER and rules.hold > 0 and bar.close_time - times.tp2 >= rules.hold: reason = TP2_TIME
     if reason == 0 and state == OPEN and bars == rules.patience and mfe < rules.progress * abs(entry - plan.stop): reason = TIME
     return Ladder(plan, rules, state, reason, ladder.fills, Levels(stop, peak, at.t1, at.t2, at.t3), Tally(bars, mfe, mae, tally.funding),
-                  Times(times.entry, times.tp2, times.exit, bar.close_time))
+                  Times(times.entry, times.tp1, times.tp2, times.exit, bar.close_time))
 
 
 def lived(side: int, fills: Fills) -> tuple[float, float]:

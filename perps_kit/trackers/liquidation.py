@@ -34,7 +34,7 @@ def tiers(rows: Sequence[tuple[float, float]], cap: float = inf) -> tuple[Tier, 
 def liquidation_price(side: int, quantity: float, entry: float, wallet: float, table: Sequence[Tier]) -> float:
     "Price that liquidates an isolated position holding `wallet` of quote currency (quant_spec E4); nan where there is none."
     if not quantity > 0 or not entry > 0: raise ValueError(f"quantity {quantity} and entry {entry} must be positive")
-    if quantity * entry > table[-1].cap: raise ValueError(f"a position worth {quantity * entry:g} exceeds the last tier's {table[-1].cap:g}")
+    if quantity * entry > table[-1].cap: raise ValueError(f"a position of {quantity * entry:g} is beyond the last tier, {table[-1].cap:g}")
     for tier in table:
         price = (wallet + tier.cum - side * quantity * entry) / (quantity * (tier.mmr - side))
         if price > 0 and tier.floor <= quantity * price <= tier.cap: return price
