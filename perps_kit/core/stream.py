@@ -7,6 +7,7 @@ __all__ = ['BRIDGED', 'bridge', 'spaced', 'Step', 'Stream', 'fresh', 'pick']
 
 # %% ../../nbs/00_core/09_stream.ipynb #stream-imports
 import json
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from .bar import Bar, DataError, check_bar
@@ -14,6 +15,7 @@ from .clock import MINUTE
 from .features import flat, known, nothing_yet, plan_of, row_type
 from .resample import Resample
 from .signal import Candidate, Signal
+from .stamp import stamp
 from .unit import missing, plain, restored
 
 # %% ../../nbs/00_core/09_stream.ipynb #stream-holes
@@ -62,6 +64,12 @@ class Stream:
         self.higher = {minutes: Resample(minutes, self.plan.minutes) for minutes in self.plan.timeframes}
         self.values = nothing_yet(self.plan)
         self.spoke: dict[str, dict[tuple[int, int], int]] = {name: {} for name in self.strategies}
+
+    @property
+    def stamp(self) -> str:
+        "20 hexadecimal digits of the code and parameters behind this stream: a saved state fits only the same ones."
+        text = "|".join([*(node.key for node in self.plan.nodes), *(f"{name}{strategy!r}" for name, strategy in self.strategies.items())])
+        return blake2b((text + stamp(*(node.unit for node in self.plan.nodes), *self.strategies.values())).encode(), digest_size=10).hexdigest()
 
     def accept(self, bar: Bar) -> list[Step]:
         "Steps for the bar and for flat ones that a small hole before it calls for; DataError if it is bad, repeated or older."

@@ -1,0 +1,158 @@
+"The exchange as the service sees it: a ccxt client with markets loaded, and, where the venue is a replay, the hand that moves its clock."
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from perps_kit.core.clock import iso
+from perps_kit.exchange.filters import filters_of_market
+from perps_kit.exchange.profile import profile
+from runners.errors import ConfigError
+from runners.settings import Replay, Settings
+from runners.venue.route import loopback_session, open_exchange
+
+log = logging.getLogger(__name__)
+
+
+class Pacer:
+    "The two barriers of a replay in lockstep (architecture, From a bar to a message); against any other venue it does nothing."
+
+    def __init__(self, address: dict[str, Any] | None = None, lockstep: bool = False):
+        self.address, self.lockstep = address, lockstep
+        self.session = loopback_session(address["port"], address["certificate"]) if address else None
+
+    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        assert self.session and self.address
+        async with asyncio.timeout(60), self.session.request(method, f"https://fapi.binance.com{path}", json=body) as answer:
+            data = await answer.json()
+            if answer.status != 200:
+                raise RuntimeError(f"the replay venue refused {path}: {data}")
+            return data
+
+    async def status(self) -> dict[str, Any]:
+        "Where the replay stands: time, phase, progress."
+        return await self._call("GET", "/replay/status")
+
+    async def release(self, time: int, phase: str) -> dict[str, Any]:
+        "Let the replay go on from a barrier; answered when what it released has happened."
+        return await self._call("POST", "/replay/barrier", dict(time=time, phase=phase))
+
+    async def close(self) -> None:
+        if self.session:
+            await self.session.close()
+
+
+class Exchange:
+    "A ccxt.pro client with what the service needs beside it."
+
+    def __init__(self, client: Any, symbols: tuple[str, ...], pacer: Pacer, venue: str, timeout: float):
+        self.client, self.pacer, self.venue, self.timeout, self.profile = client, pacer, venue, timeout, profile(venue)
+        known = {m["id"]: m for m in client.markets.values() if m.get("swap") and m.get("linear")}
+        unknown = [s for s in symbols if s not in known]
+        if unknown:
+            raise ConfigError(f"{venue} has no perpetual {', '.join(unknown)}: choose from {', '.join(sorted(known)[:12])}{' ...' if len(known) > 12 else ''}")
+        self.pairs = {s: known[s]["symbol"] for s in symbols}
+        self.filters = {s: filters_of_market(known[s]) for s in symbols}
+
+    @property
+    def ticks(self) -> dict[str, float]:
+        return {s: f.tick for s, f in self.filters.items()}
+
+    async def now(self) -> int:
+        "The venue's clock."
+        async with asyncio.timeout(self.timeout):
+            return int(await self.client.fetch_time())
+
+
+@asynccontextmanager
+async def replay_process(replay: Replay, symbols: tuple[str, ...], minutes: int) -> AsyncIterator[dict[str, Any]]:
+    "The replay venue as a process of its own, ended with the block; or the one that `attach` names, left alone."
+    if replay.attach:
+        try:
+            yield json.loads(replay.attach.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise ConfigError(f"cannot read where the replay venue listens from {replay.attach}: {error}") from None
+        return
+    from perps_kit.data.sample import sample_root
+
+    arguments = ["--data", str(replay.data or sample_root()), "--symbols", *symbols, "--minutes", str(minutes), "--pace", str(replay.pace), "--with-parent"]
+    for name in ("start", "end"):
+        if (value := getattr(replay, name)) is not None:
+            arguments += [f"--{name}", str(value)]
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "runners.venue", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    try:
+        assert process.stdout and process.stderr
+        async with asyncio.timeout(60):
+            line = await process.stdout.readline()
+        if not line:
+            problem = (await process.stderr.read()).decode().strip().splitlines()
+            raise ConfigError(problem[-1] if problem else "the replay venue ended before it began")
+        yield json.loads(line)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                async with asyncio.timeout(5):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+@asynccontextmanager
+async def open_venue(settings: Settings) -> AsyncIterator[Exchange]:
+    "The exchange of the settings, markets loaded; its sockets are closed with the block."
+    venue = settings.venue
+    if venue.replay is None:
+        async with connected(real_client(settings), settings, Pacer()) as exchange:
+            yield exchange
+        return
+    async with replay_process(venue.replay, settings.symbols, settings.minutes) as address:
+        client = await open_exchange(address["port"], Path(address["certificate"]), venue.api_key.get_secret_value() or "replay-key", venue.secret.get_secret_value() or "replay-secret")
+        pacer = Pacer(address)
+        try:
+            async with connected(client, settings, pacer) as exchange:
+                pacer.lockstep = (await pacer.status())["phase"] != "running"
+                yield exchange
+        finally:
+            await pacer.close()
+
+
+@asynccontextmanager
+async def connected(client: Any, settings: Settings, pacer: Pacer) -> AsyncIterator[Exchange]:
+    "The client with its markets, closed at the end whatever happens."
+    try:
+        try:
+            async with asyncio.timeout(3 * settings.venue.timeout):
+                await client.load_markets()
+        except (TimeoutError, OSError, *network_errors()) as error:
+            raise ConfigError(f"cannot reach {settings.venue.id}: {type(error).__name__}; check the network, or use venue.replay") from None
+        exchange = Exchange(client, settings.symbols, pacer, settings.venue.id, settings.venue.timeout)
+        log.info("%s answers at %s UTC, %d symbols", exchange.venue, iso(await exchange.now()), len(exchange.pairs))
+        yield exchange
+    finally:
+        await client.close()
+
+
+def network_errors() -> tuple[type[BaseException], ...]:
+    "What ccxt raises when the other side does not answer as it should; imported late, because ccxt is large."
+    import ccxt
+
+    return (ccxt.NetworkError, ccxt.ExchangeError)
+
+
+def real_client(settings: Settings) -> Any:
+    "ccxt.pro's client for the venue of the settings."
+    import ccxt.pro
+
+    try:
+        made = getattr(ccxt.pro, settings.venue.id)
+    except AttributeError:
+        raise ConfigError(f"ccxt has no exchange {settings.venue.id!r} with WebSockets: use binanceusdm") from None
+    return made({"apiKey": settings.venue.api_key.get_secret_value(), "secret": settings.venue.secret.get_secret_value(), "enableRateLimit": True, "newUpdates": True,
+                 "timeout": int(1000 * settings.venue.timeout), "options": {"fetchCurrencies": False}})

@@ -1,0 +1,197 @@
+"""One frozen model of everything that can be set, read once at the edge: a YAML file, then the environment over it.
+
+Secrets (Telegram token, exchange keys, API key, database password) come from the environment only; a file that holds one is refused.
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from perps_kit.core.clock import minutes_of, parse_time
+from runners.errors import ConfigError
+from runners.http.settings import HttpSettings
+
+PREFIX = "PERPS_"
+SECRETS = ("token", "api_key", "secret", "password")
+
+
+class Part(BaseModel):
+    "Every part of the settings: frozen, and unknown keys are errors."
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Replay(Part):
+    "A venue that plays recorded candles over an exchange's wire format, on this machine."
+
+    data: Path | None = None  # folder or file of candles; none: the sample data
+    start: int | None = None  # first close that is played; a date, a time or milliseconds
+    end: int | None = None
+    pace: Literal["lockstep"] | float = "lockstep"  # or a factor of real time
+    attach: Path | None = None  # the JSON line of a venue that already runs, in a file
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def times(cls, value: Any) -> Any:
+        return parse_time(str(value)) if value is not None else None
+
+
+class Venue(Part):
+    "The exchange: a ccxt id, or a replay that speaks its format."
+
+    id: str = "binanceusdm"
+    replay: Replay | None = None
+    api_key: SecretStr = SecretStr("")
+    secret: SecretStr = SecretStr("")
+    timeout: float = Field(10.0, gt=0, le=120)  # seconds for any answer
+
+
+class Gates(Part):
+    "Settings of the signal pipeline (quant_spec D)."
+
+    muted: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
+    sessions: tuple[tuple[int, int], ...] = ()
+    minimum: float = Field(60.0, ge=0, le=100)
+
+
+class AccountSettings(Part):
+    "An account that follows the published signals."
+
+    name: str = "paper"
+    balance: float = Field(10_000.0, gt=0)  # of a paper account, in quote currency
+    risk: float = Field(0.01, gt=0, le=0.1)  # part of the equity that a full loss costs
+    leverage: int = Field(10, ge=1, le=20)
+
+
+class Telegram(Part):
+    "The bot; without a token, messages go to the page and the terminal."
+
+    token: SecretStr = SecretStr("")
+    api_id: int = 0
+    api_hash: SecretStr = SecretStr("")
+
+
+class Live(Part):
+    "The second switch: `mode: live` alone trades nothing."
+
+    confirmed: bool = False
+
+
+class Settings(Part):
+    "Everything that the service can be told."
+
+    mode: Literal["research", "replay", "signals", "paper", "live"] = "paper"
+    live: Live = Live()
+    database: str = "sqlite:///var/perps.db"
+    venue: Venue = Venue()
+    symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+    timeframe: str = "15m"
+    strategies: dict[str, dict[str, float]] = {"ema_scalper": {}}
+    gates: Gates = Gates()
+    accounts: tuple[AccountSettings, ...] = (AccountSettings(),)
+    telegram: Telegram = Telegram()
+    http: HttpSettings = HttpSettings()
+    warmup: int = Field(12_800, ge=300)  # bars of history before the first evaluation
+    origin: int | None = None  # first bar that the averages see; none: `warmup` bars before the start
+    patience: float = Field(10.0, gt=0)  # seconds that a cycle waits for its last symbol
+    max_lag: float = Field(60.0, gt=0)  # seconds after which a close is too old to act on
+    stale: float = Field(90.0, gt=0)  # seconds without any message before the stream is distrusted
+    snapshot_every: int = Field(24, ge=1)  # cycles
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("timeframe")
+    @classmethod
+    def known_timeframe(cls, value: str) -> str:
+        minutes_of(value)
+        return value
+
+    @field_validator("origin", mode="before")
+    @classmethod
+    def time(cls, value: Any) -> Any:
+        return parse_time(str(value)) if value is not None else None
+
+    @model_validator(mode="after")
+    def two_switches(self) -> "Settings":
+        if self.mode == "live" and not self.live.confirmed:
+            raise ValueError("mode live trades real money and needs a second switch: set PERPS_LIVE__CONFIRMED=true as well")
+        return self
+
+    @property
+    def minutes(self) -> int:
+        return minutes_of(self.timeframe)
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    "Settings from a YAML file, the environment (`PERPS_VENUE__TIMEOUT=20`) and arguments, the later over the earlier. ConfigError says what to mend."
+    import os
+
+    tree = read_yaml(path) if path else {}
+    refuse_secrets(tree, path)
+    for name, value in (os.environ if environ is None else environ).items():
+        if name.startswith(PREFIX) and name != "PERPS_CACHE":
+            put(tree, name[len(PREFIX) :].lower().split("__"), value)
+    tree = merged(tree, given)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as wrong:
+        raise ConfigError("; ".join(sentence(problem) for problem in wrong.errors()[:3])) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    "The tree of a YAML file."
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the settings {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {str(error).splitlines()[0]}") from None
+    if tree is not None and not isinstance(tree, dict):
+        raise ConfigError(f"{path} must hold names and values, such as 'mode: paper'")
+    return tree or {}
+
+
+def refuse_secrets(tree: dict[str, Any], path: Path | None, above: str = "") -> None:
+    "A secret in a file ends in a repository sooner or later."
+    for name, value in tree.items():
+        where = f"{above}{name}"
+        if isinstance(value, dict):
+            refuse_secrets(value, path, f"{where}.")
+        elif name in SECRETS and value:
+            variable = PREFIX + where.upper().replace(".", "__")
+            raise ConfigError(f"{path} holds the secret {where}: take it out and set the environment variable {variable}")
+
+
+def put(tree: dict[str, Any], where: list[str], value: str) -> None:
+    "Write a value of the environment to its place; lists and maps are given as YAML or JSON."
+    for name in where[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[where[-1]] = yaml.safe_load(value) if value[:1] in "[{" else value
+
+
+def merged(a: dict[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    "b over a, part by part; None in b leaves a."
+    both = dict(a)
+    for name, value in b.items():
+        if isinstance(value, Mapping) and isinstance(both.get(name), dict):
+            both[name] = merged(both[name], value)
+        elif value is not None:
+            both[name] = value
+    return both
+
+
+def sentence(problem: Any) -> str:
+    "One sentence of a validation error, with the nearest known name for a misspelt one."
+    where = ".".join(map(str, problem["loc"])) or "settings"
+    if problem["type"] == "extra_forbidden":
+        model: Any = Settings
+        for step in problem["loc"][:-1]:
+            field = model.model_fields.get(step) if isinstance(step, str) and hasattr(model, "model_fields") else None
+            model = field.annotation if field and isinstance(field.annotation, type) else model
+        near = get_close_matches(str(problem["loc"][-1]), model.model_fields, 1, 0.5)
+        return f"unknown setting {where!r}" + (f": did you mean {near[0]!r}?" if near else f": there are {', '.join(model.model_fields)}")
+    return f"setting {where!r}: {problem['msg'].removeprefix('Value error, ')}" if problem["loc"] else problem["msg"].removeprefix("Value error, ")
