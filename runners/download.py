@@ -47,7 +47,8 @@ class Caller:
                 refused = isinstance(error, ccxt.DDoSProtection)
                 pause = wait_seconds(attempt, self.exchange.last_response_headers if refused else None)
                 if attempt + 1 == self.tries or pause > self.longest:
-                    raise ConfigError(f"{self.exchange.id} does not answer ({_short(error)}); what came is stored, run the same command again" + (f" in {pause:.0f} seconds" if refused else "")) from None
+                    later = f" in {pause:.0f} seconds" if refused else ""
+                    raise ConfigError(f"{self.exchange.id} gives no answer ({_short(error)}); go on{later}, what came is kept") from None
                 await asyncio.sleep(pause)
             except ccxt.BaseError as error: raise ConfigError(f"{self.exchange.id} refused: {_short(error)}") from None
         raise AssertionError("tries is at least 1")
@@ -56,12 +57,18 @@ class Caller:
 def _short(error: BaseException) -> str: return " ".join(str(error).split())[:160] or type(error).__name__
 
 
-async def download_bars(caller: Caller, store: CandleStore, symbol: str, timeframe: str, start: int, end: int, progress: Progress | None = None, limit: int = 1000, keep: int = 10) -> Downloaded:
+async def download_bars(caller: Caller, store: CandleStore, symbol: str, timeframe: str, start: int, end: int,
+                        progress: Progress | None = None, limit: int = 1000, keep: int = 10) -> Downloaded:
     "Closed bars that open in [start, end) and that the store lacks; stored after every `keep` answers, so that a break costs little."
     minutes = minutes_of(timeframe)
     now = int(await caller.ask(caller.exchange.fetch_time))
-    spans = missing_ranges(store.read(symbol, timeframe, start, end).open_time, start, min(end, now // (minutes * MINUTE) * minutes * MINUTE), minutes * MINUTE)
-    total, done, received, stored, missing = sum(b - a for a, b in spans), 0, 0, 0, 0
+    end = min(end, now // (minutes * MINUTE) * minutes * MINUTE)
+
+    def lacking() -> list[tuple[int, int]]:
+        return missing_ranges(store.read(symbol, timeframe, start, end).open_time, start, end, minutes * MINUTE)
+
+    spans = lacking()
+    total, done, received, stored = sum(b - a for a, b in spans), 0, 0, 0
     held: list[Bar] = []
 
     def save() -> None:
@@ -76,19 +83,19 @@ async def download_bars(caller: Caller, store: CandleStore, symbol: str, timefra
                 rows = await caller.ask(lambda at=at, until=until: _klines(caller.exchange, symbol, timeframe, at, until, limit))
                 bars = _only(bars_of(rows, minutes, now, at), at, until)
                 if not bars: break
-                if bars[0].open_time > at: missing += 1
                 held, at, answers, received = held + bars, bars[-1].close_time, answers + 1, received + len(bars)
                 if answers % keep == 0: save()
                 if progress: progress(done + at - since, total)
-            missing, done = missing + (at < until), done + until - since
+            done += until - since
             save()
             if progress: progress(done, total)
     finally: save()
-    return Downloaded(symbol, timeframe, caller.requests, received, stored, missing)
+    return Downloaded(symbol, timeframe, caller.requests, received, stored, len(lacking()))
 
 
 def _only(bars: list[Bar], since: int, until: int) -> list[Bar]:
-    if bars and bars[0].open_time < since: raise DataError(f"the exchange sent bars from {iso(bars[0].open_time)} when asked from {iso(since)}")
+    if bars and bars[0].open_time < since:
+        raise DataError(f"the exchange sent bars from {iso(bars[0].open_time)} when asked from {iso(since)}")
     return [bar for bar in bars if bar.open_time < until]
 
 
@@ -105,8 +112,10 @@ async def download_funding(caller: Caller, store: CandleStore, symbol: str, star
     at = int(held.time[-1]) + HOUR if len(held) and held.time[0] - start <= held.every else start
     received = stored = 0
     while at < end:
-        funding: Funding = funding_of(await caller.ask(lambda at=at: caller.exchange.fapiPublicGetFundingRate(funding_request(symbol, at, end, limit))), symbol)
+        funding: Funding = funding_of(await caller.ask(lambda at=at: caller.exchange.fapiPublicGetFundingRate(funding_request(symbol, at,
+            end, limit))), symbol)
         if not len(funding): break
-        if int(funding.time[-1]) < at: raise DataError(f"{symbol} funding: the exchange sent {iso(int(funding.time[-1]))} when asked from {iso(at)}")
+        if int(funding.time[-1]) < at:
+            raise DataError(f"{symbol} funding: the exchange sent {iso(int(funding.time[-1]))} when asked from {iso(at)}")
         received, stored, at = received + len(funding), stored + store.append_funding(funding), int(funding.time[-1]) + HOUR
     return Downloaded(symbol, "funding", caller.requests, received, stored, 0)

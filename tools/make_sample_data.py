@@ -17,8 +17,9 @@ LABEL = "SYNTHETIC: made by tools/make_sample_data.py, seed {seed}; never traded
 
 README = """# Sample data: synthetic
 
-Made by `tools/make_sample_data.py` (seed {seed}); nothing in here was ever traded. The names are those of real contracts so that every part of the system accepts them; the prices are not theirs. What the market is made of,
-and how it compares with recorded candles, stands in `nbs/10_data/15_synthetic.ipynb`.
+Made by `tools/make_sample_data.py` (seed {seed}); nothing in here was ever traded. The names are those of real contracts so that every part
+of the system accepts them; the prices are not theirs. What the market is made of, and how it compares with recorded candles, stands in
+`nbs/10_data/15_synthetic.ipynb`.
 
 | what | where | span |
 |---|---|---|
@@ -36,7 +37,8 @@ Symbols: {symbols}.
 def write_series(out: Path, bars: Bars, label: str) -> None:
     "The parts of one series of candles."
     folder, parts = folder_of(out, VENUE, bars.symbol, timeframe_of(bars.minutes)), part_names(bars.open_time, bars.minutes)
-    for part in dict.fromkeys(parts.tolist()): write_table(table_of(bars[parts == part], venue=VENUE, label=label), folder / f"{part}.parquet")
+    for part in dict.fromkeys(parts.tolist()):
+        write_table(table_of(bars[parts == part], venue=VENUE, label=label), folder / f"{part}.parquet")
 
 
 def write_listing(out: Path, listing: Listing, label: str) -> None:
@@ -44,14 +46,16 @@ def write_listing(out: Path, listing: Listing, label: str) -> None:
     for bars in (listing.bars, listing.minutes): write_series(out, bars, label)
     parts = part_names(listing.funding.time, 480)
     for part in dict.fromkeys(parts.tolist()):
-        write_table(funding_table(listing.funding[parts == part], venue=VENUE, label=label), folder_of(out, VENUE, listing.coin.symbol, "funding") / f"{part}.parquet")
+        write_table(funding_table(listing.funding[parts == part], venue=VENUE, label=label),
+                    folder_of(out, VENUE, listing.coin.symbol, "funding") / f"{part}.parquet")
 
 
 def write_sample(out: Path, symbols: tuple[str, ...] = (), seed: int = SEED) -> None:
     "The whole sample, or a few symbols of it."
     label = LABEL.format(seed=seed)
     for listing in synthetic_market(symbols, seed).values(): write_listing(out, listing, label)
-    rules = [dict(symbol=c.symbol, sector=c.sector, tick=c.tick, step=c.step, min_qty=c.step, min_notional=100.0 if c.symbol == "BTCUSDT" else 20.0 if c.symbol == "ETHUSDT" else 5.0) for c in COINS]
+    rules = [dict(symbol=c.symbol, sector=c.sector, tick=c.tick, step=c.step, min_qty=c.step, min_notional=100.0 if c.symbol == "BTCUSDT"
+                  else 20.0 if c.symbol == "ETHUSDT" else 5.0) for c in COINS]
     (out / "symbols.json").write_text(json.dumps(dict(label=label, venue=VENUE, symbols=rules), indent=1) + "\n", encoding="utf-8")
     facts = dict(seed=seed, venue=VENUE, days=DAYS, minute_days=MINUTE_DAYS, end=iso(END), symbols=", ".join(c.symbol for c in COINS))
     (out / "README.md").write_text(README.format(**facts), encoding="utf-8")

@@ -37,7 +37,9 @@ class Funding:
         late = np.flatnonzero(np.diff(time) <= 0)
         if len(late): raise DataError(f"{symbol} funding: the settlement {iso(int(time[late[0] + 1]))} is out of order or repeated")
         bad = np.flatnonzero(~np.isfinite(rate) | (np.abs(rate) > 0.1) | (mark <= 0))
-        if len(bad): raise DataError(f"{symbol} funding: rate {rate[bad[0]]} at mark {mark[bad[0]]} on {iso(int(time[bad[0]]))} is not to be believed")
+        if len(bad):
+            i = int(bad[0])
+            raise DataError(f"{symbol} funding: rate {rate[i]} at mark {mark[i]} on {iso(int(time[i]))} is not to be believed")
         return cls(symbol, time, rate, mark, every)
 
 # %% ../../nbs/10_data/10_funding.ipynb #funding-missing

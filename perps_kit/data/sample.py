@@ -54,7 +54,8 @@ def sample_symbols() -> list[str]:
 def sample_bars(symbol: str = "BTCUSDT", timeframe: str = "15m", start: int | None = None, end: int | None = None) -> Bars:
     "The sample's candles of a symbol whose open times lie in [start, end), milliseconds; 15m or 1m."
     table = read_parts(_folder(symbol, timeframe), start, end)
-    if table is None: raise DataError(f"the sample has no {timeframe} candles of {symbol}: it has 15m and 1m of {', '.join(sample_symbols())}")
+    if table is None:
+        raise DataError(f"the sample has no {timeframe} candles of {symbol}: it has 15m and 1m of {', '.join(sample_symbols())}")
     bars = bars_of(table, symbol, minutes_of(timeframe))
     keep = (bars.open_time >= (start or 0)) & (bars.open_time < (end or 1 << 62))
     return bars[keep]

@@ -1,0 +1,186 @@
+"`perps-kit data`: look at candle files, mend them, bring them into the store, download more."
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runners.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from perps_kit.core.bar import Bars
+    from perps_kit.data.series import Report
+    from runners.download import Downloaded
+
+app = typer.Typer(no_args_is_help=True, help="Candles: check, repair, import, download and list them.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Store = Annotated[Path, typer.Option("--store", help="Root folder of the candle store.")]
+Venue = Annotated[str, typer.Option("--venue", help="Exchange, by ccxt's name.")]
+SymbolHint = Annotated[str, typer.Option("--symbol", help="Symbol, where the file does not tell it.")]
+FrameHint = Annotated[str, typer.Option("--timeframe", help="Timeframe, where the file does not tell it.")]
+Source = Annotated[Path, typer.Argument(help="A candle file, a folder of them, or a store.")]
+File = Annotated[Path, typer.Argument(help="A candle file.")]
+Files = Annotated[list[Path], typer.Argument(help="Candle files or folders (freqtrade's funding and mark files are joined).")]
+Out = Annotated[Path, typer.Option("--out", help="Where the mended file goes: .parquet, .feather or .csv.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
+Symbols = Annotated[list[str], typer.Option("--symbol", help="Symbol such as BTCUSDT; repeat for more.")]
+Start = Annotated[str, typer.Option(help="First open time, such as 2026-01-01 (UTC).")]
+End = Annotated[str, typer.Option(help="Up to here, not included; now where not given.")]
+Frame = Annotated[str, typer.Option(help="1m, 5m, 15m, 1h, 4h, 1d ...")]
+Rates = Annotated[bool, typer.Option(help="Also settled funding rates (Binance USDT-M).")]
+STORE = Path("var/candles")
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    "Unusable input becomes one sentence on stderr and exit code 2."
+    try: yield
+    except (ConfigError, ValueError, OSError) as error:
+        typer.echo(f"perps-kit data: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def check(path: Source, symbol: SymbolHint = "", timeframe: FrameHint = "", as_json: Json = False) -> None:
+    "Look for gaps, duplicates, disorder, bad numbers and impossible prices; exit code 1 where there are any, 2 where nothing can be read."
+    with one_sentence():
+        from perps_kit.data.series import check as examine
+        from perps_kit.storage.candles import raw_series
+        reports = [(name, examine(bars)) for name, bars in raw_series(path, [symbol] if symbol else [], timeframe)]
+    if as_json: typer.echo(json.dumps([{"source": name, **report.facts()} for name, report in reports]))
+    else: _show(reports)
+    raise typer.Exit(0 if all(report.ok for _, report in reports) else 1)
+
+
+def _show(reports: "list[tuple[str, Report]]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from perps_kit.core.clock import iso
+    table = Table("series", "rows", "from", "to", "found")
+    for column in table.columns: column.no_wrap = True
+    for _, r in reports:
+        found = ", ".join(f"{f.count} {f.kind.replace('_', ' ')}" + (f" ({r.missing} bars)" if f.kind == "gap" else "") for f in r.findings)
+        table.add_row(f"{r.symbol} {r.timeframe}", f"{r.rows:,}", iso(r.start), iso(r.end),
+                      ("[green]sound[/]" if r.ok else "[red]faulty[/]") + (f": {found}" if found else ""))
+    console = Console(soft_wrap=True)
+    console.print(table)
+    for name, r in reports:
+        for f in r.findings:
+            for example in f.examples:
+                console.print(f"  {name}: {f.kind.replace('_', ' ')} at {example}", style="dim" if f.remark else "yellow", highlight=False)
+
+
+@app.command()
+def repair(path: File, out: Out, symbol: SymbolHint = "", timeframe: FrameHint = "", force: Force = False) -> None:
+    "Sort, drop duplicates and rows without usable prices, fill holes of up to three bars; says what it did."
+    with one_sentence():
+        from perps_kit.data.files import write_bars
+        from perps_kit.data.series import repair as mend
+        from perps_kit.storage.candles import raw_series
+        if out.exists() and not force: raise ConfigError(f"{out} exists; choose another name, or add --force")
+        if path.is_dir(): raise ConfigError(f"{path} is a folder; repair takes one file at a time")
+        bars, done = mend(raw_series(path, [symbol] if symbol else [], timeframe)[0][1])
+        if not len(bars): raise ConfigError(f"{path}: no row is usable, nothing was written")
+        write_bars(bars, out)
+    for line in done or ["nothing to mend"]: typer.echo(line)
+    typer.echo(f"{len(bars):,} bars of {bars.symbol} written to {out}")
+
+
+@app.command("import")
+def import_(files: Files, store: Store = STORE, venue: Venue = "binanceusdm", symbol: SymbolHint = "", timeframe: FrameHint = "") -> None:
+    "Bring files into the store; all are read and checked before the first is written."
+    with one_sentence():
+        from perps_kit.core.clock import timeframe_of
+        from perps_kit.data.series import sound
+        from perps_kit.storage.candles import CandleStore, load_funding, raw_series
+        series: list[tuple[str, Bars]] = []
+        for path in files:
+            if path.is_dir() or not _settlements(path): series += raw_series(path, [symbol] if symbol else [], timeframe)
+        for name, bars in series:
+            try: sound(bars)
+            except ValueError as error: raise ConfigError(f"{name}: {error}") from None
+        funding = load_funding(files, [symbol] if symbol else [])
+        if not series and not funding: raise ConfigError("these files hold neither candles nor funding rates")
+        target, made = CandleStore(store, venue), {"label": "imported"}
+        for _, bars in series:
+            typer.echo(f"{bars.symbol}: {len(bars):,} bars of {timeframe_of(bars.minutes)}, {target.append(bars, **made):,} new or changed")
+        for rates in funding.values():
+            typer.echo(f"{rates.symbol}: {len(rates):,} settlements, {target.append_funding(rates, **made):,} new or changed")
+
+
+def _settlements(path: Path) -> bool: return any(word in path.name for word in ("funding_rate", "-mark"))
+
+
+@app.command()
+def download(symbols: Symbols, start: Start, end: End = "", timeframe: Frame = "15m", store: Store = STORE, venue: Venue = "binanceusdm",
+             funding: Rates = True, as_json: Json = False) -> None:
+    "Download candles that the store lacks; a broken download resumes where it stopped."
+    with one_sentence():
+        from perps_kit.core.clock import minutes_of, parse_time
+        from perps_kit.exchange.filters import pair
+        minutes_of(timeframe)
+        for symbol in symbols: pair(symbol)
+        since, until = parse_time(start), parse_time(end) if end else 1 << 52
+        if since >= until: raise ConfigError(f"--start {start} is not before --end {end}")
+        import asyncio
+        got = asyncio.run(_download(venue, store, symbols, timeframe, since, until, funding and venue == "binanceusdm", quiet=as_json))
+    if as_json:
+        typer.echo(json.dumps([one._asdict() for one in got]))
+        return
+    for one in got:
+        typer.echo(f"{one.symbol} {one.what}: {one.received:,} received, {one.stored:,} new or changed"
+                   + (f", {one.missing} holes that the exchange has nothing for" if one.missing else ""))
+
+
+def _advance(bar: "Progress", task: "TaskID", done: int, total: int) -> None: bar.update(task, completed=done, total=total)
+
+
+async def _download(venue: str, root: Path, symbols: list[str], timeframe: str, start: int, end: int, funding: bool,
+                    quiet: bool) -> "list[Downloaded]":
+    import ccxt.async_support
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from perps_kit.storage.candles import CandleStore
+    from runners.download import Caller, download_bars, download_funding
+    if venue not in ccxt.async_support.exchanges: raise ConfigError(f"ccxt knows no exchange {venue!r}, Binance USDT-M is binanceusdm")
+    exchange = getattr(ccxt.async_support, venue)({"timeout": 15_000, "options": {"fetchCurrencies": False}})
+    store, got = CandleStore(root, venue), []
+    try:
+        with Progress(console=Console(stderr=True), disable=quiet) as bar:
+            for symbol in symbols:
+                task = bar.add_task(f"{symbol} {timeframe}", total=1)
+                show = partial(_advance, bar, task)
+                got.append(await download_bars(Caller(exchange), store, symbol, timeframe, start, end, show))
+                bar.update(task, total=1, completed=1)
+                if funding: got.append(await download_funding(Caller(exchange), store, symbol, start, end))
+    finally: await exchange.close()
+    return got
+
+
+@app.command()
+def ls(store: Store = STORE, venue: Annotated[str, typer.Option("--venue", help="One exchange only.")] = "", as_json: Json = False) -> None:
+    "List what a store holds."
+    with one_sentence():
+        from perps_kit.core.clock import iso
+        from perps_kit.storage.candles import CandleStore
+        venues = [venue] if venue else sorted(p.name.removeprefix("venue=") for p in store.glob("venue=*"))
+        entries = [entry for one in venues for entry in CandleStore(store, one).catalogue()]
+        if not entries:
+            raise ConfigError(f"{store} holds no candles; fill it by `perps-kit data download` or `perps-kit data import`, or give --store")
+    if as_json:
+        typer.echo(json.dumps([e._asdict() | {"start": iso(e.start), "end": iso(e.end)} for e in entries]))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    table = Table("venue", "symbol", "timeframe", "rows", "from", "to", "MB")
+    for column in table.columns: column.no_wrap = True
+    for e in entries: table.add_row(e.venue, e.symbol, e.timeframe, f"{e.rows:,}", iso(e.start), iso(e.end), f"{e.bytes / 1e6:.2f}")
+    Console(soft_wrap=True).print(table)
