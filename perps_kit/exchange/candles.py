@@ -7,6 +7,7 @@ __all__ = ['bar_of', 'bars_of', 'holes']
 
 # %% ../../nbs/82_exchange/04_candles.ipynb #candles-imports
 from collections.abc import Sequence
+from itertools import pairwise
 from math import nan
 
 from ..core.bar import Bar, DataError, check_bar
@@ -15,16 +16,18 @@ from ..core.clock import MINUTE, iso
 # %% ../../nbs/82_exchange/04_candles.ipynb #candles-bar
 def bar_of(row: Sequence, minutes: int) -> Bar:
     "A sound Bar from one ccxt row (time, open, high, low, close, volume) or one raw Binance kline; DataError says what is wrong with it."
-    if not isinstance(row, (list, tuple)) or len(row) < 6: raise DataError(f"a candle should be a list of at least 6 numbers, the exchange sent {str(row)[:60]!r}")
+    if not isinstance(row, (list, tuple)) or len(row) < 6:
+        raise DataError(f"a candle should be a list of at least 6 numbers, the exchange sent {str(row)[:60]!r}")
     try: time, (open_, high, low, close, volume) = int(row[0]), (float(x) for x in row[1:6])
-    except (TypeError, ValueError): raise DataError(f"a candle holds something that is not a number: {str(list(row[:6]))[:120]}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"a candle holds something that is not a number: {str(list(row[:6]))[:120]}") from None
     if time % (minutes * MINUTE): raise DataError(f"bar {iso(time)}: it does not open on a boundary of {minutes} minutes")
     quote, trades, taker = (float(row[7]), float(row[8]), float(row[9])) if len(row) > 9 else (nan, nan, nan)
     return check_bar(Bar(time, time + minutes * MINUTE, open_, high, low, close, volume, taker, quote, trades))
 
 # %% ../../nbs/82_exchange/04_candles.ipynb #candles-bars
 def bars_of(rows: object, minutes: int, now: int, after: int = 0) -> list[Bar]:
-    "The closed bars of an answer, in order; a bar that is still forming at `now` is left out, one that repeats or comes out of order is a DataError."
+    "The closed bars of an answer, in order; one that still forms at `now` is left out, one that repeats or is out of order a DataError."
     if not isinstance(rows, (list, tuple)): raise DataError(f"candles should come as a list, the exchange sent {str(rows)[:60]!r}")
     bars: list[Bar] = []
     for row in rows:
@@ -37,4 +40,4 @@ def bars_of(rows: object, minutes: int, now: int, after: int = 0) -> list[Bar]:
 
 def holes(bars: Sequence[Bar]) -> list[tuple[int, int]]:
     "Spans of time between bars that no bar covers, each as (from, to)."
-    return [(a.close_time, b.open_time) for a, b in zip(bars, bars[1:], strict=False) if b.open_time > a.close_time]
+    return [(a.close_time, b.open_time) for a, b in pairwise(bars) if b.open_time > a.close_time]

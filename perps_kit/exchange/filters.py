@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from math import floor, log10
 from typing import NamedTuple
 
-from .wire import decimals
-
 # %% ../../nbs/82_exchange/01_filters.ipynb #filters-class
 class Filters(NamedTuple):
     "The grid of one symbol and the bounds of an order in it."
@@ -33,7 +31,8 @@ class Filters(NamedTuple):
         "Why the exchange would refuse this order, or an empty text; a reducing order may be of any value."
         if quantity < self.min_quantity: return f"quantity {quantity:g} is below {self.symbol}'s minimum {self.min_quantity:g}"
         if quantity > self.max_quantity: return f"quantity {quantity:g} is above {self.symbol}'s maximum {self.max_quantity:g}"
-        if not reduce_only and quantity * price < self.min_notional: return f"value {quantity * price:.2f} is below {self.symbol}'s minimum {self.min_notional:g}"
+        value = quantity * price
+        if not reduce_only and value < self.min_notional: return f"value {value:.2f} is below {self.symbol}'s minimum {self.min_notional:g}"
         return ""
 
 # %% ../../nbs/82_exchange/01_filters.ipynb #filters-split
@@ -62,8 +61,12 @@ def filters_of_market(market: dict) -> Filters:
     "Filters from a ccxt market structure."
     limits, precision = market["limits"], market["precision"]
     step = float(precision["amount"])
-    return Filters(market["id"], float(precision["price"]), step, float(limits["amount"]["min"] or step), float(limits["amount"]["max"] or 1e9),
-                   float(limits["cost"]["min"] or 0.0), int(limits["leverage"]["max"] or 125))
+    least, most = float(limits["amount"]["min"] or step), float(limits["amount"]["max"] or 1e9)
+    value, leverage = float(limits["cost"]["min"] or 0.0), int(limits["leverage"]["max"] or 125)
+    return Filters(market["id"], float(precision["price"]), step, least, most, value, leverage)
+
+
+def _whole(x: float) -> bool: return abs(x - floor(x + 0.5)) <= 1e-6 * max(1.0, x * 1e-6)
 
 
 def guess_filters(symbol: str, prices: Iterable[float]) -> Filters:
@@ -71,7 +74,7 @@ def guess_filters(symbol: str, prices: Iterable[float]) -> Filters:
     digits, last = 0, 1.0
     for price in prices:
         last = price
-        while digits < 8 and abs(price * 10.0 ** digits - floor(price * 10.0 ** digits + 0.5)) > 1e-6 * max(1.0, price * 10.0 ** digits * 1e-6): digits += 1
+        while digits < 8 and not _whole(price * 10.0 ** digits): digits += 1
     step_digits = min(3, max(0, floor(log10(last))))
     step = 1.0 / 10 ** step_digits
     return Filters(symbol, 1.0 / 10 ** digits, step, step)

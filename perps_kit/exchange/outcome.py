@@ -15,7 +15,7 @@ REFUSED, UNKNOWN, LIMITED, GONE, BROKEN = "refused", "unknown", "limited", "gone
 
 class Outcome(NamedTuple):
     "What an error means for the request that got it."
-    kind: str                   # refused: never happened; unknown: may have; limited: not even looked at, wait; gone: no such order; broken: our keys or our code
+    kind: str                   # refused: never happened; unknown: may have; limited: not looked at; gone: no such order; broken: by us
     wait: float = 0.0           # seconds before anything else is sent
     reason: str = ""
 
@@ -23,16 +23,20 @@ class Outcome(NamedTuple):
 GONE_CLASSES = ("OrderNotFound",)
 LIMITED_CLASSES = ("RateLimitExceeded", "DDoSProtection")
 BROKEN_CLASSES = ("AuthenticationError", "PermissionDenied", "AccountSuspended", "ArgumentsRequired", "BadSymbol", "NotSupported")
-UNKNOWN_CLASSES = ("NetworkError", "RequestTimeout", "ExchangeNotAvailable", "OnMaintenance", "TimeoutError", "CancelledError", "ConnectionError", "OSError", "BadResponse", "NullResponse")
-NO_ORDER_CODES = ("-1021", "-1003")     # refused before the order was looked at, though ccxt files them under network trouble
+UNKNOWN_CLASSES = ("OperationFailed", "NetworkError", "RequestTimeout", "ExchangeNotAvailable", "OnMaintenance", "BadResponse",
+                   "NullResponse", "TimeoutError", "CancelledError", "ConnectionError", "OSError")
+NO_ORDER_CODES = ("-1021", "-1003")     # refused before the order was looked at, whatever ccxt calls them
 
 
 def outcome_of(error: BaseException, retry_after: float | None = None) -> Outcome:
-    "Reads a ccxt (or asyncio) exception by its class names, most telling first, so that this page needs no ccxt."
+    "Read a ccxt (or asyncio) exception by its class names, most telling first, so that this page needs no ccxt."
     names = [cls.__name__ for cls in type(error).__mro__]
     reason = str(error)[:300]
-    if any(n in LIMITED_CLASSES for n in names): return Outcome(LIMITED, (120.0 if " 418 " in reason else 60.0) if retry_after is None else retry_after, reason)
-    if any(f'"code":{code}' in reason.replace(" ", "") for code in NO_ORDER_CODES): return Outcome(REFUSED, 0.0, reason)
+    if any(n in LIMITED_CLASSES for n in names):
+        usual = 120.0 if " 418 " in reason else 60.0
+        return Outcome(LIMITED, usual if retry_after is None else retry_after, reason)
+    bare = reason.replace(" ", "")
+    if any(f'"code":{code}' in bare for code in NO_ORDER_CODES): return Outcome(REFUSED, 0.0, reason)
     if any(n in GONE_CLASSES for n in names): return Outcome(GONE, 0.0, reason)
     if any(n in UNKNOWN_CLASSES for n in names): return Outcome(UNKNOWN, 0.0, reason)
     if any(n in BROKEN_CLASSES for n in names): return Outcome(BROKEN, 0.0, reason)

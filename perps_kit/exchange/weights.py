@@ -14,9 +14,10 @@ ORDER_LIMITS = {"10S": (10, 300), "1M": (60, 1200)}     # window in seconds, ord
 KLINE_WEIGHTS = ((99, 1), (499, 2), (1000, 5), (1500, 10))
 DEPTH_WEIGHTS = ((50, 2), (100, 5), (500, 10), (1000, 20))
 WEIGHTS = {     # path: with a symbol, without one
-    "aggTrades": (20, 20), "trades": (5, 5), "ticker/24hr": (1, 40), "ticker/price": (1, 2), "ticker/bookTicker": (2, 5), "premiumIndex": (1, 10),
-    "fundingRate": (1, 1), "fundingInfo": (0, 0), "openOrders": (1, 40), "openAlgoOrders": (1, 40), "allOrders": (5, 5), "allAlgoOrders": (5, 5), "account": (5, 5), "balance": (5, 5),
-    "positionRisk": (5, 5), "positionSide/dual": (30, 30), "symbolConfig": (5, 5), "accountConfig": (5, 5), "userTrades": (5, 5), "income": (30, 30), "commissionRate": (20, 20),
+    "aggTrades": (20, 20), "trades": (5, 5), "ticker/24hr": (1, 40), "ticker/price": (1, 2), "ticker/bookTicker": (2, 5),
+    "premiumIndex": (1, 10), "fundingRate": (1, 1), "fundingInfo": (0, 0), "openOrders": (1, 40), "openAlgoOrders": (1, 40),
+    "allOrders": (5, 5), "allAlgoOrders": (5, 5), "account": (5, 5), "balance": (5, 5), "positionRisk": (5, 5), "userTrades": (5, 5),
+    "positionSide/dual": (30, 30), "symbolConfig": (5, 5), "accountConfig": (5, 5), "income": (30, 30), "commissionRate": (20, 20),
 }
 UNWEIGHED = {("POST", "order"), ("POST", "algoOrder"), ("POST", "batchOrders")}     # these count as orders instead
 

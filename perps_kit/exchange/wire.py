@@ -21,7 +21,8 @@ def text(x: float, grid: float) -> str:
     "A multiple of the grid as decimal text; ValueError when x is not one (round it with core.money first)."
     written = f"{x:.{decimals(grid)}f}"
     k = x / grid  # nonzero: decimals() refused a grid of 0
-    if not isfinite(x) or abs(k - floor(k + 0.5)) > 1e-6 * max(1.0, abs(k) * 1e-6): raise ValueError(f"{x!r} is not a multiple of {grid:g}: round it with core.money first")
+    if not isfinite(x) or abs(k - floor(k + 0.5)) > 1e-6 * max(1.0, abs(k) * 1e-6):
+        raise ValueError(f"{x!r} is not a multiple of {grid:g}: round it with core.money first")
     return written
 
 # %% ../../nbs/82_exchange/00_wire.ipynb #wire-exact

@@ -13,7 +13,8 @@ from runners.errors import ConfigError
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p = argparse.ArgumentParser(prog="python -m runners.venue", description="Replay candles as Binance USDT-M, over TLS on 127.0.0.1.")
-    p.add_argument("--data", nargs="+", default=["sample_data"], help="a candle store, a folder of candle files, or files (default: sample_data)")
+    p.add_argument("--data", nargs="+", default=["sample_data"],
+                   help="a candle store, a folder of candle files, or files (default: sample_data)")
     p.add_argument("--symbols", nargs="*", default=[], help="like BTCUSDT ETHUSDT, or with commas; all that are there by default")
     p.add_argument("--minutes", type=int, default=15, help="length of a bar")
     p.add_argument("--start", default=None, help="a time like 2026-10-01; bars before it are history")
@@ -47,7 +48,8 @@ def build(args: argparse.Namespace):
     except DataError: raise
     except ValueError as error: raise ConfigError(str(error)) from None
     try:
-        return Venue(**market, start=start, end=end, pace=args.pace if args.pace == "lockstep" else float(args.pace), balance=args.balance, pieces=args.pieces, weight_limit=args.weight_limit,
+        return Venue(**market, start=start, end=end, pace=args.pace if args.pace == "lockstep" else float(args.pace), balance=args.balance,
+                     pieces=args.pieces, weight_limit=args.weight_limit,
                      ban=args.ban, hold=args.hold, key=args.key, secret=args.secret)
     except ValueError as error: raise ConfigError(str(error)) from None
 
@@ -58,7 +60,8 @@ async def run(args: argparse.Namespace) -> None:
     venue, ended, parent = build(args), asyncio.Event(), os.getppid()
     for name in (signal.SIGTERM, signal.SIGINT): asyncio.get_running_loop().add_signal_handler(name, ended.set)
     async with serve(venue, args.port) as door:
-        print(json.dumps({"port": door.port, "certificate": door.certificate, "symbols": list(venue.markets), "time": venue.time, "start": venue.start, "end": venue.end}), flush=True)
+        print(json.dumps({"port": door.port, "certificate": door.certificate, "symbols": list(venue.markets), "time": venue.time,
+                          "start": venue.start, "end": venue.end}), flush=True)
         while not ended.is_set():
             try: await asyncio.wait_for(ended.wait(), 1.0)
             except TimeoutError:

@@ -21,7 +21,8 @@ def maintenance(notional: float) -> float:
 
 def largest_position(leverage: int) -> float:
     "The notional value that a leverage allows."
-    return max(tier.cap for tier, most in zip(TIERS, LEVERAGES, strict=True) if most >= leverage) if leverage <= LEVERAGES[0] else TIERS[0].cap
+    return max(tier.cap for tier, most in zip(TIERS, LEVERAGES,
+                                              strict=True) if most >= leverage) if leverage <= LEVERAGES[0] else TIERS[0].cap
 
 
 def on_step(x: float, step: float) -> float:
@@ -90,12 +91,16 @@ class Account:
 
     def note_income(self, kind: str, symbol: str, amount: float, asset: str, time: int, info: str = "") -> None:
         number = len(self.income) + 1
-        self.income.append({"symbol": symbol, "incomeType": kind, "income": f"{amount:.8f}", "asset": asset, "info": info or kind, "time": time, "tranId": number, "tradeId": info})
+        self.income.append({"symbol": symbol, "incomeType": kind, "income": f"{amount:.8f}", "asset": asset, "info": info or kind,
+                            "time": time, "tranId": number, "tradeId": info})
 
-    def note_trade(self, order: Order, f: Filters, trade: int, quantity: float, price: float, fee: float, maker: bool, realised: float, time: int) -> None:
+    def note_trade(self, order: Order, f: Filters, trade: int, quantity: float, price: float, fee: float, maker: bool, realised: float,
+                   time: int) -> None:
         p, q = decimals(f.tick), decimals(f.step)
-        self.trades.append({"symbol": order.symbol, "id": trade, "orderId": order.id, "side": "BUY" if order.side > 0 else "SELL", "price": exact(price, p), "qty": exact(quantity, q),
-                            "realizedPnl": exact(realised, 8), "marginAsset": f.quote, "quoteQty": exact(quantity * price, p + q), "commission": exact(fee, 8), "commissionAsset": f.quote,
+        self.trades.append({"symbol": order.symbol, "id": trade, "orderId": order.id, "side": "BUY" if order.side > 0 else "SELL",
+                            "price": exact(price, p), "qty": exact(quantity, q),
+                            "realizedPnl": exact(realised, 8), "marginAsset": f.quote, "quoteQty": exact(quantity * price, p + q),
+                            "commission": exact(fee, 8), "commissionAsset": f.quote,
                             "time": time, "positionSide": "BOTH", "buyer": order.side > 0, "maker": maker})
 
     def profit(self, price_of) -> float:
@@ -107,7 +112,8 @@ class Account:
 
     def held_margin(self, price_of) -> float:
         "Initial margin of all positions."
-        return sum(p.margin if p.isolated else abs(p.quantity) * price_of(p.symbol) / p.leverage for p in self.positions.values() if p.quantity)
+        return sum(p.margin if p.isolated else abs(p.quantity) * price_of(p.symbol) / p.leverage for p in self.positions.values()
+                   if p.quantity)
 
     def available(self, price_of) -> float:
         "What a new order's margin may take."
@@ -115,7 +121,8 @@ class Account:
         return max(0.0, self.wallet + min(0.0, cross) - self.held_margin(price_of))
 
     def liquidation(self, symbol: str) -> float:
-        "The price at which the position in a symbol is taken over, 0 for none (quant_spec E4; a cross position counts with the whole wallet)."
+        """The price at which the position in a symbol is taken over, 0 for none (quant_spec E4; a cross position counts with the whole
+        wallet)."""
         p = self.positions.get(symbol)
         if p is None or not p.quantity or abs(p.quantity) * p.entry > TIERS[-1].cap: return 0.0
         price = liquidation_price(1 if p.quantity > 0 else -1, abs(p.quantity), p.entry, p.margin if p.isolated else self.wallet, TIERS)

@@ -69,7 +69,8 @@ async def answer(venue: Venue, request: web.Request) -> web.Response:
     status, wait = venue.limits.spend(weight(request.method, path.removeprefix("v2/").removeprefix("v3/"), params), venue.time)
     headers = venue.limits.headers()
     if status != 200:
-        text = "Too many requests; current limit of IP is 2400 requests per minute." if status == 429 else "Way too many requests; IP banned until later."
+        late = f"Too many requests; current limit of IP is {venue.limits.limit} requests per minute."
+        text = late if status == 429 else "Way too many requests; IP banned until later."
         return web.json_response({"code": -1003, "msg": text}, status=status, headers=headers | {"Retry-After": str(max(1, round(wait)))})
     fault = next_fault(venue, request.path) if venue.faults else None
     try:
@@ -95,7 +96,8 @@ async def sockets(venue: Venue, request: web.Request) -> web.StreamResponse:
     "Market streams at /ws, /public/ws/N, /market/ws/N, /stream?streams=; the user's at /private/ws?listenKey= or /ws/<listenKey>."
     tail = request.path.rstrip("/").rsplit("/", 1)[-1]
     key = request.query.get("listenKey") or (tail if any(tail in a.listen_keys for a in venue.accounts.values()) else None)
-    if key is not None and not any(key in a.listen_keys for a in venue.accounts.values()): return web.json_response({"code": -1125, "msg": "This listenKey does not exist."}, status=400)
+    if key is not None and not any(key in a.listen_keys for a in venue.accounts.values()):
+        return web.json_response({"code": -1125, "msg": "This listenKey does not exist."}, status=400)
     topics = [t for t in request.query.get("streams", "").split("/") if t] + ([tail] if "@" in tail or tail.startswith("!") else [])
     return await venue.hub.serve(request, key, topics, request.path.rstrip("/").endswith("/stream"))
 
@@ -103,7 +105,7 @@ async def sockets(venue: Venue, request: web.Request) -> web.StreamResponse:
 @asynccontextmanager
 async def serve(venue: Venue, port: int = 0, folder: str | Path | None = None) -> AsyncIterator[Door]:
     "Serve a venue on 127.0.0.1 (port 0: any free one); with a factor for its pace it starts to run at once."
-    made = None if folder else tempfile.mkdtemp(prefix="replay-venue-")
+    made = "" if folder else tempfile.mkdtemp(prefix="replay-venue-")
     certificate, key = make_certificate(folder or made)
     runner = web.AppRunner(make_app(venue), access_log=None, shutdown_timeout=1.0)
     await runner.setup()

@@ -5,7 +5,8 @@ from zlib import crc32
 from perps_kit.core.money import floor_to
 from perps_kit.exchange.wire import exact
 
-if TYPE_CHECKING: from runners.venue.market import Market
+if TYPE_CHECKING:
+    from runners.venue.market import Market
 
 LEVELS = 100
 
@@ -13,7 +14,8 @@ LEVELS = 100
 class Book:
     """Price levels as whole ticks. Quantities follow from symbol, level and price alone, so that a replay repeats itself.
 
-    A snapshot bears an id one above the last event's, and the next event begins with that id: what the venue's own manual asks of a client's sync (U <= lastUpdateId <= u) holds.
+    A snapshot bears an id one above the last event's, and the next event begins with that id: what the venue's own manual asks of a
+    client's sync (U <= lastUpdateId <= u) holds.
     """
 
     def __init__(self, market: "Market") -> None:
@@ -44,12 +46,14 @@ class Book:
 
     def _rows(self, side: dict[int, float], falling: bool, limit: int | None = None) -> list[list[str]]:
         m = self.market
-        return [[exact(floor_to(k * m.filters.tick, m.filters.tick), m.digits), exact(side[k], m.steps)] for k in sorted(side, reverse=falling)[:limit]]
+        return [[exact(floor_to(k * m.filters.tick, m.filters.tick), m.digits), exact(side[k], m.steps)] for k in sorted(side,
+                reverse=falling)[:limit]]
 
     def snapshot(self, limit: int, time: int) -> dict:
         "The body of /depth."
         self.refresh()
-        return {"lastUpdateId": self.last_id + 1, "E": time, "T": time, "bids": self._rows(self.bids, True, limit), "asks": self._rows(self.asks, False, limit)}
+        return {"lastUpdateId": self.last_id + 1, "E": time, "T": time, "bids": self._rows(self.bids, True, limit),
+                "asks": self._rows(self.asks, False, limit)}
 
     def event(self, time: int, skip: bool = False) -> dict | None:
         "A depthUpdate since the last one, or None if nothing moved; `skip` breaks the chain of ids as a lost message would."
@@ -59,7 +63,8 @@ class Book:
         self.bids_changed, self.asks_changed = {}, {}
         if skip: self.last_id += 50
         before, self.last_id = self.last_id, self.last_id + len(bids) + len(asks)
-        return {"e": "depthUpdate", "E": time, "T": time, "s": self.market.symbol, "ps": self.market.symbol, "st": 1, "U": before + 1, "u": self.last_id, "pu": before,
+        return {"e": "depthUpdate", "E": time, "T": time, "s": self.market.symbol, "ps": self.market.symbol, "st": 1, "U": before + 1,
+                "u": self.last_id, "pu": before,
                 "b": self._rows(bids, True), "a": self._rows(asks, False)}
 
     def top(self) -> tuple[list[str], list[str]]:

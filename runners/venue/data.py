@@ -16,8 +16,11 @@ def read_filters(path: str | Path) -> dict[str, Filters]:
     path = Path(path)
     if not path.is_file(): return {}
     try: rows = json.loads(path.read_text(encoding="utf-8"))["symbols"]
-    except (ValueError, KeyError, TypeError): raise ConfigError(f"{path}: not a file of trading rules; it should hold an object with a list named symbols, as sample_data/symbols.json") from None
-    return {row["symbol"]: Filters(row["symbol"], row["tick"], row["step"], row["min_qty"], min_notional=row["min_notional"]) for row in rows}
+    except (ValueError, KeyError, TypeError):
+        told = "it should hold an object with a list named symbols, as sample_data/symbols.json"
+        raise ConfigError(f"{path}: not a file of trading rules; {told}") from None
+    return {row["symbol"]: Filters(row["symbol"], row["tick"], row["step"], row["min_qty"],
+                                   min_notional=row["min_notional"]) for row in rows}
 
 
 def read_market(data: Iterable[str], symbols: Iterable[str], minutes: int, start: int | None, end: int | None, fine: bool = False) -> dict:
@@ -29,7 +32,8 @@ def read_market(data: Iterable[str], symbols: Iterable[str], minutes: int, start
     where = paths[0] if len(paths) == 1 else paths
     low = None if start is None else start - HISTORY
     bars = load_bars(where, names, timeframe_of(minutes), low, end)
-    return {"bars": bars, "funding": load_funding(where, list(bars), low, end), "filters": read_filters(paths[0] / "symbols.json" if paths[0].is_dir() else paths[0].parent / "symbols.json"),
+    return {"bars": bars, "funding": load_funding(where, list(bars), low, end),
+            "filters": read_filters(paths[0] / "symbols.json" if paths[0].is_dir() else paths[0].parent / "symbols.json"),
             "fine": _fine(where, list(bars), start, end) if fine and minutes > 1 else {}}
 
 

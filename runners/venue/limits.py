@@ -1,6 +1,7 @@
 """Request weight as Binance counts it: 2400 a minute, then 429 with Retry-After, then, for who goes on, a 418 ban.
 
-A minute ends when the host's clock *or* the replay's enters the next one: in lockstep a quarter of an hour passes at a barrier, and with it the weight that was spent.
+A minute ends when the host's clock *or* the replay's enters the next one: in lockstep a quarter of an hour passes at a barrier, and with
+it the weight that was spent.
 """
 import time as host
 from collections import deque
@@ -47,4 +48,5 @@ class Limits:
 
     def headers(self) -> dict[str, str]:
         now = host.monotonic()
-        return {"X-MBX-USED-WEIGHT-1M": str(self.used), "X-MBX-ORDER-COUNT-10S": str(sum(1 for t in self.orders if now - t < 10)), "X-MBX-ORDER-COUNT-1M": str(len(self.orders))}
+        return {"X-MBX-USED-WEIGHT-1M": str(self.used), "X-MBX-ORDER-COUNT-10S": str(sum(1 for t in self.orders if now - t < 10)),
+                "X-MBX-ORDER-COUNT-1M": str(len(self.orders))}

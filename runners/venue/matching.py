@@ -1,7 +1,9 @@
 """Fills: what a price, or a price's move, does to the orders of one account in one symbol.
 
-Market orders fill at the price through `core.money.fill`, 2 bp against an entry and 5 bp against an order that only reduces. A conditional order that the price reaches fills
-at its trigger with 5 bp; one that the open has already passed fills at the open, as it is. Limit orders rest, and fill at their own price. What a position no longer covers is clipped
+Market orders fill at the price through `core.money.fill`, 2 bp against an entry and 5 bp against an order that only reduces. A
+conditional order that the price reaches fills
+at its trigger with 5 bp; one that the open has already passed fills at the open, as it is. Limit orders rest, and fill at their own
+price. What a position no longer covers is clipped
 or expires. A triggered order keeps its conditional order's client id, so that one name follows it from placement to fill.
 """
 from typing import TYPE_CHECKING
@@ -12,7 +14,8 @@ from runners.venue.market import Market
 from runners.venue.orders import CONDITIONAL, OPEN, Algo, Order
 from runners.venue.refusal import Refusal
 
-if TYPE_CHECKING: from runners.venue.venue import Venue
+if TYPE_CHECKING:
+    from runners.venue.venue import Venue
 
 ENTRY_BP, CLOSE_BP = 2.0, 5.0
 
@@ -52,7 +55,8 @@ class Matching:
         account.note_income("COMMISSION", order.symbol, -fee, f.quote, time, str(self.trade_id))
         if realised: account.note_income("REALIZED_PNL", order.symbol, realised, f.quote, time, str(self.trade_id))
         if order.status == "FILLED": self._close(account, order)
-        v.filled.append({"symbol": order.symbol, "clientOrderId": order.client_id, "orderId": order.id, "tradeId": self.trade_id, "price": price, "quantity": quantity, "side": order.side})
+        v.filled.append({"symbol": order.symbol, "clientOrderId": order.client_id, "orderId": order.id, "tradeId": self.trade_id,
+                         "price": price, "quantity": quantity, "side": order.side})
         v.tell(account, order.event(f, "TRADE", time, (quantity, price, fee, self.trade_id, maker, realised)))
         v.tell_account(account, "ORDER", order.symbol)
         if order.algo and order.status == "FILLED":
@@ -71,7 +75,8 @@ class Matching:
         return True
 
     def _expire_reducing(self, account: Account, symbol: str) -> None:
-        for order in [o for o in account.open_orders.get(symbol, ()) if o.reduce_only and o.type == "LIMIT"]: self.end(account, order, "EXPIRED")
+        for order in [o for o in account.open_orders.get(symbol, ()) if o.reduce_only and o.type == "LIMIT"]:
+            self.end(account, order, "EXPIRED")
         for algo in [a for a in account.open_algos.get(symbol, ()) if a.close_position]: self.end_algo(account, algo, "EXPIRED")
 
     def end(self, account: Account, order: Order, status: str) -> None:
@@ -104,9 +109,11 @@ class Matching:
         algo.status = "TRIGGERING"
         v.tell(account, algo.event(f, time))
         if algo.close_position: algo.quantity = abs(held)
-        if (algo.reduce_only or algo.close_position) and held * algo.side >= 0: return self.end_algo(account, algo, "REJECTED", "Reduce Only reject")
+        if (algo.reduce_only or algo.close_position) and held * algo.side >= 0:
+            return self.end_algo(account, algo, "REJECTED", "Reduce Only reject")
         limit = algo.type in ("STOP", "TAKE_PROFIT")
-        order = Order(v.next_id(), algo.client_id, algo.symbol, algo.side, "LIMIT" if limit else "MARKET", algo.quantity, algo.price, algo.tif, algo.reduce_only or algo.close_position, algo.close_position,
+        order = Order(v.next_id(), algo.client_id, algo.symbol, algo.side, "LIMIT" if limit else "MARKET", algo.quantity, algo.price,
+                      algo.tif, algo.reduce_only or algo.close_position, algo.close_position,
                       time, time, origin=algo.type, trigger=algo.trigger, algo=algo.id)
         account.orders[order.id] = order
         self._close_algo(account, algo)
@@ -118,12 +125,14 @@ class Matching:
         if not limit: self.take(account, order, fill(price, order.side, CLOSE_BP if slipped else 0.0, f.tick))
 
     def gap(self, account: Account, m: Market, price: float, resting: bool) -> None:
-        "The price jumps (an open): liquidation first, then stops that it passed, at the price itself; with `resting`, limit orders that it passed, at their own."
+        """The price jumps (an open): liquidation first, then stops that it passed, at the price itself; with `resting`, limit orders that
+        it passed, at their own."""
         level = account.liquidation(m.symbol)
         held = account.position(m.symbol).quantity if level else 0.0
         if level and (price <= level if held > 0 else price >= level): self._liquidate(account, m)
         for algo in [a for a in account.open_algos.get(m.symbol, ()) if a.touched(price)]:
-            if algo.status == "NEW" and (resting or algo.type not in ("TAKE_PROFIT", "TAKE_PROFIT_MARKET")): self.trigger(account, algo, price, False)
+            if algo.status == "NEW" and (resting or algo.type not in ("TAKE_PROFIT", "TAKE_PROFIT_MARKET")):
+                self.trigger(account, algo, price, False)
         if not resting: return
         for order in self._limits(account, m.symbol):
             if order.status in OPEN and (price <= order.price if order.side > 0 else price >= order.price): self._rest_fill(account, order)
@@ -138,7 +147,8 @@ class Matching:
         for order in self._limits(account, symbol):
             if (order.side < 0) == up and (end >= order.price if up else end <= order.price): touched.append((order.price, 1, order))
         level = account.liquidation(symbol)
-        if level and (account.position(symbol).quantity < 0) == up and (end >= level if up else end <= level): touched.append((level, 2, None))
+        if level and (account.position(symbol).quantity < 0) == up and (end >= level if up else end <= level):
+            touched.append((level, 2, None))
         for price, _, what in sorted(touched, key=lambda t: (t[0] if up else -t[0], t[1])):
             if isinstance(what, Algo):
                 if what.status == "NEW": self.trigger(account, what, price, True)
@@ -156,7 +166,8 @@ class Matching:
     def _liquidate(self, account: Account, m: Market) -> None:
         v, p = self.venue, account.position(m.symbol)
         price = max(m.filters.tick, fill(account.bankruptcy(m.symbol), -1 if p.quantity > 0 else 1, 0.0, m.filters.tick))
-        order = Order(v.next_id(), f"autoclose-{v.time}", m.symbol, -1 if p.quantity > 0 else 1, "LIQUIDATION", abs(p.quantity), price, "IOC", True, False, v.time, v.time)
+        order = Order(v.next_id(), f"autoclose-{v.time}", m.symbol, -1 if p.quantity > 0 else 1, "LIQUIDATION", abs(p.quantity), price,
+                      "IOC", True, False, v.time, v.time)
         account.orders[order.id] = order
         v.tell(account, order.event(m.filters, "NEW", v.time))
         self.take(account, order, price)

@@ -40,19 +40,26 @@ class Order:
     def rest(self, f: Filters) -> dict:
         "The body of a REST answer."
         p, q = decimals(f.tick), decimals(f.step)
-        return {"orderId": self.id, "symbol": self.symbol, "status": self.status, "clientOrderId": self.client_id, "price": exact(self.price, p), "avgPrice": exact(self.average, p),
-                "origQty": exact(self.quantity, q), "executedQty": exact(self.filled, q), "cumQuote": exact(self.filled * self.average, p + q), "cumQty": exact(self.filled, q),
-                "timeInForce": self.tif, "type": self.type, "reduceOnly": self.reduce_only, "closePosition": self.close_position, "side": side_name(self.side), "positionSide": "BOTH",
-                "stopPrice": exact(self.trigger, p), "workingType": "CONTRACT_PRICE", "priceProtect": False, "origType": self.origin or self.type, "priceMatch": "NONE",
+        return {"orderId": self.id, "symbol": self.symbol, "status": self.status, "clientOrderId": self.client_id,
+                "price": exact(self.price, p), "avgPrice": exact(self.average, p),
+                "origQty": exact(self.quantity, q), "executedQty": exact(self.filled, q),
+                "cumQuote": exact(self.filled * self.average, p + q), "cumQty": exact(self.filled, q),
+                "timeInForce": self.tif, "type": self.type, "reduceOnly": self.reduce_only, "closePosition": self.close_position,
+                "side": side_name(self.side), "positionSide": "BOTH",
+                "stopPrice": exact(self.trigger, p), "workingType": "CONTRACT_PRICE", "priceProtect": False,
+                "origType": self.origin or self.type, "priceMatch": "NONE",
                 "selfTradePreventionMode": "EXPIRE_MAKER", "goodTillDate": 0, "time": self.time, "updateTime": self.update}
 
     def event(self, f: Filters, execution: str, time: int, last: tuple[float, float, float, int, bool, float] | None = None) -> dict:
         "An ORDER_TRADE_UPDATE; `last` is the fill: quantity, price, fee, trade id, whether maker, realised profit."
         p, q = decimals(f.tick), decimals(f.step)
         quantity, price, fee, trade, maker, realised = last or (0.0, 0.0, 0.0, 0, False, 0.0)
-        o = {"s": self.symbol, "c": self.client_id, "S": side_name(self.side), "o": self.type, "f": self.tif, "q": exact(self.quantity, q), "p": exact(self.price, p), "ap": exact(self.average, p),
-             "sp": exact(self.trigger, p), "x": execution, "X": self.status, "i": self.id, "l": exact(quantity, q), "z": exact(self.filled, q), "L": exact(price, p), "n": exact(fee, 8), "N": f.quote,
-             "T": time, "t": trade, "b": "0", "a": "0", "m": maker, "R": self.reduce_only, "wt": "CONTRACT_PRICE", "ot": self.origin or self.type, "ps": "BOTH", "cp": self.close_position,
+        o = {"s": self.symbol, "c": self.client_id, "S": side_name(self.side), "o": self.type, "f": self.tif, "q": exact(self.quantity, q),
+             "p": exact(self.price, p), "ap": exact(self.average, p),
+             "sp": exact(self.trigger, p), "x": execution, "X": self.status, "i": self.id, "l": exact(quantity, q),
+             "z": exact(self.filled, q), "L": exact(price, p), "n": exact(fee, 8), "N": f.quote,
+             "T": time, "t": trade, "b": "0", "a": "0", "m": maker, "R": self.reduce_only, "wt": "CONTRACT_PRICE",
+             "ot": self.origin or self.type, "ps": "BOTH", "cp": self.close_position,
              "AP": "0", "cr": "0", "pP": False, "si": 0, "ss": 0, "rp": exact(realised, 8), "V": "EXPIRE_MAKER", "pm": "NONE", "gtd": 0}
         return {"e": "ORDER_TRADE_UPDATE", "T": time, "E": time, "o": o}
 
@@ -91,16 +98,24 @@ class Algo:
     def rest(self, f: Filters) -> dict:
         "The body of a REST answer."
         p, q = decimals(f.tick), decimals(f.step)
-        return {"algoId": self.id, "clientAlgoId": self.client_id, "algoType": "CONDITIONAL", "orderType": self.type, "symbol": self.symbol, "side": side_name(self.side), "positionSide": "BOTH",
-                "timeInForce": self.tif, "quantity": exact(self.quantity, q), "algoStatus": self.status, "actualOrderId": str(self.order) if self.order else "", "actualPrice": exact(self.average, p),
-                "triggerPrice": exact(self.trigger, p), "price": exact(self.price, p), "icebergQuantity": None, "tpTriggerPrice": "0", "tpPrice": "0", "slTriggerPrice": "0", "slPrice": "0",
-                "tpOrderType": "", "selfTradePreventionMode": "EXPIRE_MAKER", "workingType": self.working, "priceMatch": "NONE", "closePosition": self.close_position, "priceProtect": False,
-                "reduceOnly": self.reduce_only, "createTime": self.time, "updateTime": self.update, "triggerTime": self.triggered, "goodTillDate": 0}
+        return {"algoId": self.id, "clientAlgoId": self.client_id, "algoType": "CONDITIONAL", "orderType": self.type, "symbol": self.symbol,
+                "side": side_name(self.side), "positionSide": "BOTH",
+                "timeInForce": self.tif, "quantity": exact(self.quantity, q), "algoStatus": self.status,
+                "actualOrderId": str(self.order) if self.order else "", "actualPrice": exact(self.average, p),
+                "triggerPrice": exact(self.trigger, p), "price": exact(self.price, p), "icebergQuantity": None, "tpTriggerPrice": "0",
+                "tpPrice": "0", "slTriggerPrice": "0", "slPrice": "0",
+                "tpOrderType": "", "selfTradePreventionMode": "EXPIRE_MAKER", "workingType": self.working, "priceMatch": "NONE",
+                "closePosition": self.close_position, "priceProtect": False,
+                "reduceOnly": self.reduce_only, "createTime": self.time, "updateTime": self.update, "triggerTime": self.triggered,
+                "goodTillDate": 0}
 
     def event(self, f: Filters, time: int) -> dict:
         "An ALGO_UPDATE."
         p, q = decimals(f.tick), decimals(f.step)
-        o = {"caid": self.client_id, "aid": self.id, "at": "CONDITIONAL", "o": self.type, "s": self.symbol, "S": side_name(self.side), "ps": "BOTH", "f": self.tif, "q": exact(self.quantity, q),
-             "X": self.status, "ai": str(self.order) if self.order else "", "ap": exact(self.average, p), "aq": exact(self.filled, q), "act": "MARKET" if self.order else "0", "tp": exact(self.trigger, p),
-             "p": exact(self.price, p), "V": "EXPIRE_MAKER", "wt": self.working, "pm": "NONE", "cp": self.close_position, "pP": False, "R": self.reduce_only, "tt": self.triggered, "gtd": 0, "rm": self.reason}
+        o = {"caid": self.client_id, "aid": self.id, "at": "CONDITIONAL", "o": self.type, "s": self.symbol, "S": side_name(self.side),
+             "ps": "BOTH", "f": self.tif, "q": exact(self.quantity, q),
+             "X": self.status, "ai": str(self.order) if self.order else "", "ap": exact(self.average, p), "aq": exact(self.filled, q),
+             "act": "MARKET" if self.order else "0", "tp": exact(self.trigger, p),
+             "p": exact(self.price, p), "V": "EXPIRE_MAKER", "wt": self.working, "pm": "NONE", "cp": self.close_position, "pP": False,
+             "R": self.reduce_only, "tt": self.triggered, "gtd": 0, "rm": self.reason}
         return {"e": "ALGO_UPDATE", "T": time, "E": time, "o": o}

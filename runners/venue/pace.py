@@ -1,11 +1,13 @@
-"""The other pace: a factor of real time. The venue runs through each bar by itself, in steps along its path (open, the adverse extreme first, the other, close), filling what the price meets."""
+"""The other pace: a factor of real time. The venue runs through each bar by itself, in steps along its path (open, the adverse extreme
+first, the other, close), filling what the price meets."""
 import asyncio
 import time as host
 from typing import TYPE_CHECKING
 
 from runners.venue.market import Market
 
-if TYPE_CHECKING: from runners.venue.venue import Venue
+if TYPE_CHECKING:
+    from runners.venue.venue import Venue
 
 STEP, FEWEST, MOST = 1.0, 12, 900       # seconds on the wall between steps; steps in a bar
 
@@ -77,6 +79,7 @@ def step(venue: "Venue", paths: list[tuple[Market, list[tuple[int, float]]]], no
             o, top, bottom, _, _ = m.forming or (m.last,) * 5
             m.forming = (o, max(top, m.last), min(bottom, m.last), m.last, high / venue.span)
         i = m.index
-        if i < len(m.opens): venue.feed.trade(m, venue.time, m.last, float(m.bars.volume[i]) * (high - low) / venue.span, high // 1000 % 2 == 1)
+        if i < len(m.opens):
+            venue.feed.trade(m, venue.time, m.last, float(m.bars.volume[i]) * (high - low) / venue.span, high // 1000 % 2 == 1)
         venue.feed.forming(m)
     venue.feed.tick([m for m, _ in paths])

@@ -9,12 +9,14 @@ from runners.venue.refusal import Refusal, flag, mandatory, whole
 from runners.venue.trading import Params, market_of
 from runners.venue.wire import account_body, balance_row, brackets, position_risk
 
-if TYPE_CHECKING: from runners.venue.venue import Venue
+if TYPE_CHECKING:
+    from runners.venue.venue import Venue
 
 LISTEN_KEY_LIFE = 3600.0
 
 
-def chosen(venue: "Venue", params: Params) -> list[str]: return [market_of(venue, params).symbol] if params.get("symbol") else list(venue.markets)
+def chosen(venue: "Venue", params: Params) -> list[str]:
+    return [market_of(venue, params).symbol] if params.get("symbol") else list(venue.markets)
 
 
 def positions(version: int):
@@ -28,7 +30,8 @@ def set_leverage(venue: "Venue", account: Account, params: Params) -> dict:
     m, leverage = market_of(venue, params), whole(params, "leverage")
     if leverage is None or not 1 <= leverage <= m.filters.max_leverage: raise Refusal(-4028, f"Leverage {leverage} is not valid")
     p = account.position(m.symbol)
-    if p.isolated and p.quantity and leverage < p.leverage: raise Refusal(-4161, "Leverage reduction is not supported in Isolated Margin Mode with open positions.")
+    if p.isolated and p.quantity and leverage < p.leverage:
+        raise Refusal(-4161, "Leverage reduction is not supported in Isolated Margin Mode with open positions.")
     p.leverage = leverage
     return {"symbol": m.symbol, "leverage": leverage, "maxNotionalValue": "10000000"}
 
@@ -39,7 +42,8 @@ def set_margin_type(venue: "Venue", account: Account, params: Params) -> dict:
     p = account.position(m.symbol)
     if p.isolated == (kind == "ISOLATED"): raise Refusal(-4046, "No need to change margin type.")
     if p.quantity: raise Refusal(-4048, "Margin type cannot be changed if there exists position.")
-    if account.open_orders.get(m.symbol) or account.open_algos.get(m.symbol): raise Refusal(-4047, "Margin type cannot be changed if there exists open orders.")
+    if account.open_orders.get(m.symbol) or account.open_algos.get(m.symbol):
+        raise Refusal(-4047, "Margin type cannot be changed if there exists open orders.")
     p.isolated = kind == "ISOLATED"
     return {"code": 200, "msg": "success"}
 
@@ -51,7 +55,8 @@ def set_dual(venue: "Venue", account: Account, params: Params) -> dict:
 
 def symbol_config(venue: "Venue", account: Account, params: Params) -> list:
     rows = [account.position(s) for s in chosen(venue, params)]
-    return [{"symbol": p.symbol, "marginType": "ISOLATED" if p.isolated else "CROSSED", "isAutoAddMargin": False, "leverage": p.leverage, "maxNotionalValue": "10000000"} for p in rows]
+    return [{"symbol": p.symbol, "marginType": "ISOLATED" if p.isolated else "CROSSED", "isAutoAddMargin": False, "leverage": p.leverage,
+             "maxNotionalValue": "10000000"} for p in rows]
 
 
 def open_orders(venue: "Venue", account: Account, params: Params) -> list:
@@ -64,7 +69,8 @@ def open_algos(venue: "Venue", account: Account, params: Params) -> list:
 
 def history(rows, venue: "Venue", params: Params) -> list:
     "The last `limit` of a symbol's orders within the times asked for."
-    symbol, start, end, limit = market_of(venue, params).symbol, whole(params, "startTime"), whole(params, "endTime"), whole(params, "limit", 500) or 500
+    symbol, start, end, limit = market_of(venue, params).symbol, whole(params, "startTime"), whole(params, "endTime"), whole(params,
+            "limit", 500) or 500
     kept = [r for r in rows if r.symbol == symbol and (start is None or r.time >= start) and (end is None or r.time <= end)]
     return [r.rest(venue.markets[symbol].filters) for r in (kept[:limit] if start is not None else kept[-limit:])]
 
@@ -72,7 +78,8 @@ def history(rows, venue: "Venue", params: Params) -> list:
 def noted(rows: list[dict], params: Params, limit: int, **fixed: str | None) -> list[dict]:
     "Dicts with a time, filtered and cut as Binance does."
     start, end, first = whole(params, "startTime"), whole(params, "endTime"), whole(params, "fromId")
-    kept = [r for r in rows if all(v is None or r[k] == v for k, v in fixed.items()) and (start is None or r["time"] >= start) and (end is None or r["time"] <= end)
+    kept = [r for r in rows if all(v is None or r[k] == v for k,
+                                   v in fixed.items()) and (start is None or r["time"] >= start) and (end is None or r["time"] <= end)
             and (first is None or r.get("id", 0) >= first)]
     return kept[:limit] if start is not None or first is not None else kept[-limit:]
 
@@ -84,7 +91,8 @@ def user_trades(venue: "Venue", account: Account, params: Params) -> list:
 
 
 def income(venue: "Venue", account: Account, params: Params) -> list:
-    return noted(account.income, params, min(whole(params, "limit", 100) or 100, 1000), symbol=params.get("symbol"), incomeType=params.get("incomeType"))
+    return noted(account.income, params, min(whole(params, "limit", 100) or 100, 1000), symbol=params.get("symbol"),
+                 incomeType=params.get("incomeType"))
 
 
 def cancel_all(venue: "Venue", account: Account, params: Params) -> dict:
@@ -116,7 +124,8 @@ def drop_listen_key(venue: "Venue", account: Account, params: Params) -> dict:
     return {}
 
 
-def order_of(venue: "Venue", account: Account, params: Params) -> dict: return trading.find(account, params).rest(market_of(venue, params).filters)
+def order_of(venue: "Venue", account: Account, params: Params) -> dict:
+    return trading.find(account, params).rest(market_of(venue, params).filters)
 
 
 def algo_of(venue: "Venue", account: Account, params: Params) -> dict:
@@ -126,16 +135,24 @@ def algo_of(venue: "Venue", account: Account, params: Params) -> dict:
 
 KEY_ONLY = {"listenKey"}        # asks for the key, not for a signature
 PRIVATE = {
-    ("GET", "account"): lambda v, a, p: account_body(v, a, 2), ("GET", "v2/account"): lambda v, a, p: account_body(v, a, 2), ("GET", "v3/account"): lambda v, a, p: account_body(v, a, 3),
-    ("GET", "balance"): lambda v, a, p: [balance_row(v, a)], ("GET", "v2/balance"): lambda v, a, p: [balance_row(v, a)], ("GET", "v3/balance"): lambda v, a, p: [balance_row(v, a)],
+    ("GET", "account"): lambda v, a, p: account_body(v, a, 2), ("GET", "v2/account"): lambda v, a, p: account_body(v, a, 2),
+           ("GET", "v3/account"): lambda v, a, p: account_body(v, a, 3),
+    ("GET", "balance"): lambda v, a, p: [balance_row(v, a)], ("GET", "v2/balance"): lambda v, a, p: [balance_row(v, a)],
+           ("GET", "v3/balance"): lambda v, a, p: [balance_row(v, a)],
     ("GET", "positionRisk"): positions(2), ("GET", "v2/positionRisk"): positions(2), ("GET", "v3/positionRisk"): positions(3),
-    ("GET", "positionSide/dual"): lambda v, a, p: {"dualSidePosition": False}, ("POST", "positionSide/dual"): set_dual, ("GET", "multiAssetsMargin"): lambda v, a, p: {"multiAssetsMargin": False},
+    ("GET", "positionSide/dual"): lambda v, a, p: {"dualSidePosition": False}, ("POST", "positionSide/dual"): set_dual,
+           ("GET", "multiAssetsMargin"): lambda v, a, p: {"multiAssetsMargin": False},
     ("POST", "leverage"): set_leverage, ("POST", "marginType"): set_margin_type, ("GET", "symbolConfig"): symbol_config,
     ("GET", "leverageBracket"): lambda v, a, p: [brackets(s) for s in chosen(v, p)],
-    ("GET", "commissionRate"): lambda v, a, p: {"symbol": market_of(v, p).symbol, "makerCommissionRate": f"{MAKER:g}", "takerCommissionRate": f"{TAKER:g}"},
-    ("POST", "order"): trading.place, ("GET", "order"): order_of, ("DELETE", "order"): trading.cancel, ("PUT", "order"): trading.amend, ("GET", "openOrder"): order_of,
-    ("GET", "openOrders"): open_orders, ("GET", "allOrders"): lambda v, a, p: history(a.orders.values(), v, p), ("DELETE", "allOpenOrders"): cancel_all,
-    ("POST", "algoOrder"): trading.place_algo, ("GET", "algoOrder"): algo_of, ("DELETE", "algoOrder"): trading.cancel_algo, ("GET", "openAlgoOrders"): open_algos,
+    ("GET", "commissionRate"): lambda v, a, p: {"symbol": market_of(v, p).symbol, "makerCommissionRate": f"{MAKER:g}",
+                                                "takerCommissionRate": f"{TAKER:g}"},
+    ("POST", "order"): trading.place, ("GET", "order"): order_of, ("DELETE", "order"): trading.cancel, ("PUT", "order"): trading.amend,
+           ("GET", "openOrder"): order_of,
+    ("GET", "openOrders"): open_orders, ("GET", "allOrders"): lambda v, a, p: history(a.orders.values(), v, p),
+           ("DELETE", "allOpenOrders"): cancel_all,
+    ("POST", "algoOrder"): trading.place_algo, ("GET", "algoOrder"): algo_of, ("DELETE", "algoOrder"): trading.cancel_algo,
+           ("GET", "openAlgoOrders"): open_algos,
     ("GET", "allAlgoOrders"): lambda v, a, p: history(a.algos.values(), v, p), ("DELETE", "algoOpenOrders"): cancel_all_algos,
-    ("GET", "userTrades"): user_trades, ("GET", "income"): income, ("POST", "listenKey"): listen_key, ("PUT", "listenKey"): keep_listen_key, ("DELETE", "listenKey"): drop_listen_key,
+    ("GET", "userTrades"): user_trades, ("GET", "income"): income, ("POST", "listenKey"): listen_key, ("PUT", "listenKey"): keep_listen_key,
+           ("DELETE", "listenKey"): drop_listen_key,
 }

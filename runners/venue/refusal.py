@@ -25,7 +25,9 @@ def number(params: dict, name: str, default: float | None = None) -> float:
         if default is None: mandatory(params, name)
         return default or 0.0
     try: value = float(written)
-    except ValueError: raise Refusal(-1100, f"Illegal characters found in parameter '{name}'; legal range is '^([0-9]{{1,20}})(\\.[0-9]{{1,20}})?$'.") from None
+    except ValueError:
+        raise Refusal(-1100,
+                      f"Illegal characters found in parameter '{name}'; legal range is '^([0-9]{{1,20}})(\\.[0-9]{{1,20}})?$'.") from None
     if value != value or value in (float("inf"), float("-inf")): raise Refusal(-1100, f"Illegal characters found in parameter '{name}'.")
     return value
 

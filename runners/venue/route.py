@@ -1,9 +1,12 @@
 """The unmodified ccxt client, led to the replay venue.
 
-Its URLs stay those of the real exchange (so that its error mapping by host works); only names resolve to 127.0.0.1, and only the venue's certificate is trusted: a request
-that would leave the machine has nowhere to go. `fetchCurrencies` is off because it calls the spot wallet, which the venue is not; the markets are the linear ones alone.
+Its URLs stay those of the real exchange (so that its error mapping by host works); only names resolve to 127.0.0.1, and only the venue's
+certificate is trusted: a request
+that would leave the machine has nowhere to go. `fetchCurrencies` is off because it calls the spot wallet, which the venue is not; the
+markets are the linear ones alone.
 
-Time: ccxt signs with the host's clock and the venue checks signatures against the host's clock (or its own), so nothing needs `adjustForTimeDifference`, which a clock that
+Time: ccxt signs with the host's clock and the venue checks signatures against the host's clock (or its own), so nothing needs
+`adjustForTimeDifference`, which a clock that
 jumps 15 minutes at a barrier would break. Ask `fetch_time` for the replay's time.
 """
 import socket
@@ -35,11 +38,14 @@ def loopback_session(port: int, certificate: str | Path) -> aiohttp.ClientSessio
 async def open_exchange(port: int, certificate: str | Path, api_key: str, secret: str, *, throttle: bool = False, **options: Any) -> Any:
     """ccxt.pro's binanceusdm, talking to the venue; `await exchange.close()` closes its sockets and its session.
 
-    `throttle`: let ccxt pace its own requests (50 ms a weight unit) as it would against the real venue; off by default, since the venue answers 429 by itself.
+    `throttle`: let ccxt pace its own requests (50 ms a weight unit) as it would against the real venue; off by default, since the venue
+    answers 429 by itself.
     """
     import ccxt.pro
-    exchange = ccxt.pro.binanceusdm({"apiKey": api_key, "secret": secret, "enableRateLimit": throttle, "newUpdates": True, "timeout": 10_000,
-                                     "options": {"fetchCurrencies": False, "adjustForTimeDifference": False, "warnOnFetchOpenOrdersWithoutSymbol": False, **options}})
+    exchange = ccxt.pro.binanceusdm({"apiKey": api_key, "secret": secret, "enableRateLimit": throttle, "newUpdates": True,
+                                     "timeout": 10_000,
+                                     "options": {"fetchCurrencies": False, "adjustForTimeDifference": False,
+                                                 "warnOnFetchOpenOrdersWithoutSymbol": False, **options}})
     exchange.session = loopback_session(port, certificate)      # own_session stays True: close() closes it, and open() keeps it
     exchange.aiohttp_trust_env = False
     return exchange

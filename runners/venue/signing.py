@@ -9,7 +9,8 @@ from aiohttp import web
 from runners.venue.account import Account
 from runners.venue.refusal import Refusal, whole
 
-if TYPE_CHECKING: from runners.venue.venue import Venue
+if TYPE_CHECKING:
+    from runners.venue.venue import Venue
 
 WINDOW, AHEAD = 5_000, 1_000
 
@@ -25,7 +26,8 @@ def account_of(venue: "Venue", request: web.Request) -> Account:
 def check_signature(venue: "Venue", account: Account, payload: str, params: dict[str, str]) -> None:
     """Refuse a wrong signature, or a timestamp that is outside of recvWindow by the host's clock and by the replay's.
 
-    A client signs with its own clock, which lockstep's jumps leave behind; a client that has measured the difference signs with the replay's. Both are let in.
+    A client signs with its own clock, which lockstep's jumps leave behind; a client that has measured the difference signs with the
+    replay's. Both are let in.
     """
     given = params.get("signature")
     if not given: raise Refusal(-1102, "Mandatory parameter 'signature' was not sent, was empty/null, or malformed.")
@@ -34,4 +36,5 @@ def check_signature(venue: "Venue", account: Account, payload: str, params: dict
     if not hmac.compare_digest(made, given): raise Refusal(-1022, "Signature for this request is not valid.")
     stamp, window = whole(params, "timestamp"), min(60_000, whole(params, "recvWindow", WINDOW) or WINDOW)
     if stamp is None: raise Refusal(-1102, "Mandatory parameter 'timestamp' was not sent, was empty/null, or malformed.")
-    if all(stamp > now + AHEAD or now - stamp > window for now in (int(host.time() * 1000), venue.time)): raise Refusal(-1021, "Timestamp for this request is outside of the recvWindow.")
+    if all(stamp > now + AHEAD or now - stamp > window for now in (int(host.time() * 1000), venue.time)):
+        raise Refusal(-1021, "Timestamp for this request is outside of the recvWindow.")

@@ -124,9 +124,12 @@ class Hub:
         try:
             asked = json.loads(text)
             method, number, topics = asked["method"], asked.get("id"), [str(t) for t in asked.get("params", [])]
-        except (ValueError, TypeError, KeyError, AttributeError): return {"error": {"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"}}
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return {"error": {"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"}}
         if method == "SUBSCRIBE":
-            if not self.join(socket, topics): return {"error": {"code": 2, "msg": f"Invalid request: more than {STREAMS_PER_SOCKET} streams on one connection"}, "id": number}
+            if not self.join(socket, topics):
+                return {"error": {"code": 2, "msg": f"Invalid request: more than {STREAMS_PER_SOCKET} streams on one connection"},
+                        "id": number}
         elif method == "UNSUBSCRIBE": self.part(socket, topics)
         elif method == "LIST_SUBSCRIPTIONS": return {"result": sorted(socket.topics), "id": number}
         else: return {"error": {"code": 2, "msg": f"Invalid request: unknown method {method}"}, "id": number}
