@@ -100,7 +100,7 @@ def target_lines(texts: Texts, facts: SignalFacts) -> list[Html]:
 def score_line(texts: Texts, final: Any, components: Mapping[str, Any]) -> str:
     "The score and the points that made it, the largest first; parts without points are left out."
     parts = sorted(((number(v), k) for k, v in components.items() if number(v) > 0), key=lambda p: (-p[0], p[1]))
-    listed = " · ".join(texts("signal.part", name=texts.name("part", k).lower(), points=plain(v, 1)) for v, k in parts)
+    listed = " · ".join(texts("signal.part", name=texts.name("part", k), points=plain(v, 1)) for v, k in parts)
     return texts("signal.score", score=plain(final, 0)) + (f"\n{listed}" if listed else "")
 
 
