@@ -1,9 +1,10 @@
 """Builds the site into docs/_build/html: executed notebooks, docstrings, search, live plots; nothing in it asks the network.
 
-    docs/build.py                  everything
-    docs/build.py --only DIR...    some folders or notebooks of nbs/, for a quick look
-    docs/build.py --no-execute     the notebooks as they were executed last, or else as they stand
+docs/build.py                  everything
+docs/build.py --only DIR...    some folders or notebooks of nbs/, for a quick look
+docs/build.py --no-execute     the notebooks as they were executed last, or else as they stand
 """
+
 import argparse
 import hashlib
 import json
@@ -23,14 +24,18 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 NBS = ROOT / "nbs"
 BUILT = HERE / "_build"
-DONE = BUILT / "nbs"            # executed notebooks
-SOURCE = BUILT / "source"       # what Sphinx reads
-STATIC = BUILT / "static"       # scripts taken from packages
+DONE = BUILT / "nbs"  # executed notebooks
+SOURCE = BUILT / "source"  # what Sphinx reads
+STATIC = BUILT / "static"  # scripts taken from packages
 
 MATHJAX = "mathjax@3.2.2"
 DRAW, LOAD = "application/vnd.bokehjs_exec.v0+json", "application/vnd.bokehjs_load.v0+json"
-BOKEH_PARTS = {"bokeh-widgets": r'"name":"(Button|Slider|Select|Div|DateRangeSlider|CheckboxGroup|RadioButtonGroup|TextInput|Tabs)"',
-               "bokeh-tables": r'"name":"DataTable"', "bokeh-gl": r'"output_backend":"webgl"', "bokeh-mathjax": r'"text":"[^"]*\$\$'}
+BOKEH_PARTS = {
+    "bokeh-widgets": r'"name":"(Button|Slider|Select|Div|DateRangeSlider|CheckboxGroup|RadioButtonGroup|TextInput|Tabs)"',
+    "bokeh-tables": r'"name":"DataTable"',
+    "bokeh-gl": r'"output_backend":"webgl"',
+    "bokeh-mathjax": r'"text":"[^"]*\$\$',
+}
 DIRECTIVE = re.compile(r"^\s*#\|\s*([\w-]+)\s*:?\s*(.*)$")
 
 
@@ -113,8 +118,12 @@ def page(notebook: Any, path: Path) -> Any:
 
 def drawn_with(notebook: Any) -> list[str]:
     "The BokehJS files that a notebook's plots need."
-    texts = ["".join(output.data.get("application/javascript", "")) for cell in notebook.cells for output in cell.get("outputs", [])
-             if DRAW in output.get("data", {})]
+    texts = [
+        "".join(output.data.get("application/javascript", ""))
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if DRAW in output.get("data", {})
+    ]
     if not texts:
         return []
     return ["bokeh.min.js"] + [f"{part}.min.js" for part, sign in BOKEH_PARTS.items() if any(re.search(sign, text) for text in texts)]
@@ -154,8 +163,10 @@ def lay_out(paths: list[Path]) -> None:
         called, text = known.get(room, [room.partition("_")[2].title(), ""])
         listed = "\n".join(f"[{heading}]({name})\n: {line or '&nbsp;'}\n" for name, heading, line in pages)
         write(f"rooms/{room}.md", f"# {called}\n\n{text}\n\n{listed}\n{toctree([name for name, _, _ in pages], ':hidden:')}")
-        cards.append(f'<a class="room" href="rooms/{room}.html"><span class="count">{len(pages)}</span><span class="name">{escape(called)}</span>'
-                     f'<span class="text">{escape(text)}</span></a>')
+        cards.append(
+            f'<a class="room" href="rooms/{room}.html"><span class="count">{len(pages)}</span><span class="name">{escape(called)}</span>'
+            f'<span class="text">{escape(text)}</span></a>'
+        )
     lay_out_api(modules)
     front = (HERE / "index.md").read_text(encoding="utf-8")
     entries = [*(["nbs/index"] if (SOURCE / "nbs/index.ipynb").is_file() else []), *(f"rooms/{room}" for room in rooms), "api/index"]
@@ -167,9 +178,16 @@ def lay_out(paths: list[Path]) -> None:
 def lay_out_api(modules: dict[str, str]) -> None:
     "A page for each module that a notebook exports."
     for module, name in modules.items():
-        write(f"api/{module}.md", f"# {module}\n\n{{.exports}}\nExplained in [its notebook](/{name}.ipynb).\n\n"
-              f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :undoc-members:\n```\n")
-    write("api/index.md", "# API\n\nEvery public name, from the docstrings. The notebooks explain, these pages remind.\n\n" + toctree(sorted(modules), ":maxdepth: 1"))
+        write(
+            f"api/{module}.md",
+            f"# {module}\n\n{{.exports}}\nExplained in [its notebook](/{name}.ipynb).\n\n"
+            f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n   :undoc-members:\n```\n",
+        )
+    write(
+        "api/index.md",
+        "# API\n\nEvery public name, from the docstrings. The notebooks explain, these pages remind.\n\n"
+        + toctree(sorted(modules), ":maxdepth: 1"),
+    )
 
 
 def take_scripts() -> None:
@@ -197,8 +215,24 @@ def take_scripts() -> None:
 def sphinx() -> int:
     "Start Sphinx; a warning, such as a broken link, is a failure."
     shutil.rmtree(BUILT / "html", ignore_errors=True)
-    command = [sys.executable, "-m", "sphinx", "-b", "html", "-c", str(HERE), "-d", str(BUILT / "doctrees"), "-q", "-W", "--keep-going", "-j", "2",
-               str(SOURCE), str(BUILT / "html")]
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-b",
+        "html",
+        "-c",
+        str(HERE),
+        "-d",
+        str(BUILT / "doctrees"),
+        "-q",
+        "-W",
+        "--keep-going",
+        "-j",
+        "2",
+        str(SOURCE),
+        str(BUILT / "html"),
+    ]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode
 
 

@@ -1,4 +1,5 @@
 "Sphinx settings of the site. `build.py` lays out the pages and starts Sphinx; nothing here or in the pages asks the network."
+
 import json
 import re
 from configparser import ConfigParser
@@ -18,7 +19,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["**/.ipynb_checkpoints"]
 myst_enable_extensions = ["dollarmath", "attrs_inline", "attrs_block", "colon_fence", "deflist"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"               # executed before, by tools/notebooks.py
+nb_execution_mode = "off"  # executed before, by tools/notebooks.py
 nb_render_markdown_format = "myst"
 nb_ipywidgets_js = {}
 nb_merge_streams = True
@@ -69,7 +70,7 @@ def add_bokeh(app, pagename, templatename, context, doctree):
 def plain_docstring(app, what, name, obj, options, lines):
     "Docstrings are plain sentences with code in `backticks`, and indented examples: say so to Sphinx."
     if what in ("attribute", "data", "property") and not isinstance(obj, property):
-        lines.clear()                   # what Sphinx found is the docstring of the value's class
+        lines.clear()  # what Sphinx found is the docstring of the value's class
         return
     out, literal = [], False
     for line in lines:

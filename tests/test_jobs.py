@@ -1,4 +1,5 @@
 "Jobs as a user meets them: parameters, limits, what is kept, and one sentence for every mistake."
+
 import json
 import os
 import signal
@@ -27,11 +28,15 @@ record(days=days, none=float('nan'))
 """
 
 
-def make(folder: Path, *cells: str, parameters: str = "days: int = 1       # how many\nlabel = 'x'\nshare = 0.5\nfull = False", name: str = "toy") -> Path:
+def make(
+    folder: Path, *cells: str, parameters: str = "days: int = 1       # how many\nlabel = 'x'\nshare = 0.5\nfull = False", name: str = "toy"
+) -> Path:
     tagged = new_code_cell(parameters)
     tagged.metadata.tags = ["parameters"]
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    nb = new_notebook(cells=[new_markdown_cell("# Toy\n\n> A small job."), tagged, *map(new_code_cell, cells)], metadata={"kernelspec": kernel})
+    nb = new_notebook(
+        cells=[new_markdown_cell("# Toy\n\n> A small job."), tagged, *map(new_code_cell, cells)], metadata={"kernelspec": kernel}
+    )
     path = folder / f"{name}.ipynb"
     nbformat.write(nb, path)
     return path
@@ -70,15 +75,17 @@ def test_a_job_keeps_its_notebook_its_page_and_its_result(tmp_path):
 def test_the_page_asks_nothing_of_the_network(tmp_path):
     result = launch(find(str(make(tmp_path, PLOT))), [], tmp_path / "out")
     html = Path(result["page"]).read_text()
-    head, _, rest = html.partition("</head>")
+    head, _, rest = html.rpartition("</head>")
     assert "default-src 'none'" in head and "Bokeh" in head
-    for sign in ("src=", "href=\"http", "@import", "url(http"):
+    for sign in ("src=", 'href="http', "@import", "url(http"):
         assert sign not in rest, sign
-    assert "<link rel=\"stylesheet\"" not in html and "<script src" not in html
+    assert '<link rel="stylesheet"' not in html and "<script src" not in html
 
 
 def test_a_failing_job_says_which_cell_and_keeps_what_it_had(tmp_path):
-    done = perps_kit("run", make(tmp_path, "print('before')", "raise ValueError('bad <b>bar</b>\\nmore')", "print('never')"), "--out", tmp_path / "out")
+    done = perps_kit(
+        "run", make(tmp_path, "print('before')", "raise ValueError('bad <b>bar</b>\\nmore')", "print('never')"), "--out", tmp_path / "out"
+    )
     assert done.returncode == 1
     assert done.stderr == "perps-kit job: toy failed in cell 3: ValueError: bad <b>bar</b>\n"
     html = (tmp_path / "out/toy.html").read_text()
@@ -99,7 +106,9 @@ def test_a_hanging_job_is_ended_with_all_that_it_started(tmp_path):
 
 def test_an_interrupted_command_leaves_no_job_behind(tmp_path):
     path = make(tmp_path, "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(300)")
-    process = subprocess.Popen([*PERPS_KIT, "run", str(path), "--out", str(tmp_path / "out")], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*PERPS_KIT, "run", str(path), "--out", str(tmp_path / "out")], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 30
     while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -113,21 +122,27 @@ def test_a_job_that_kills_its_process_is_reported(tmp_path):
     assert result["status"] == "died" and "code 7" in result["error"]["message"]
 
 
-@pytest.mark.parametrize("given, sentence", [
-    ("dais=3", "toy has no parameter 'dais': did you mean days?"),
-    ("zzz=3", "toy has no parameter 'zzz': it takes days, label, share, full"),
-    ("days", "write a parameter as name=value, not 'days'"),
-    ("days=3.5", "parameter days is an int, not '3.5': its default is 1"),
-    ("share=much", "parameter share is a float, not 'much': its default is 0.5"),
-    ("share=nan", "parameter share must be a finite number, not 'nan'"),
-    ("full=maybe", "parameter full is a bool, not 'maybe': its default is False"),
-    ("days=1;import os", "parameter days is an int"),
-    ("x=1;open('pwned','w')#=2", "toy has no parameter 'x'"),
-    ("api_key=abc", "'api_key' looks like a secret, and parameters are written into the output notebook: set it in the environment instead"),
-    ("TELEGRAM_TOKEN=abc", "looks like a secret"),
-    ("db_password=abc", "looks like a secret"),
-    ("label=postgresql://me:word@host/db", "holds a password"),
-])
+@pytest.mark.parametrize(
+    "given, sentence",
+    [
+        ("dais=3", "toy has no parameter 'dais': did you mean days?"),
+        ("zzz=3", "toy has no parameter 'zzz': it takes days, label, share, full"),
+        ("days", "write a parameter as name=value, not 'days'"),
+        ("days=3.5", "parameter days is an int, not '3.5': its default is 1"),
+        ("share=much", "parameter share is a float, not 'much': its default is 0.5"),
+        ("share=nan", "parameter share must be a finite number, not 'nan'"),
+        ("full=maybe", "parameter full is a bool, not 'maybe': its default is False"),
+        ("days=1;import os", "parameter days is an int"),
+        ("x=1;open('pwned','w')#=2", "toy has no parameter 'x'"),
+        (
+            "api_key=abc",
+            "'api_key' looks like a secret, and parameters are written into the output notebook: set it in the environment instead",
+        ),
+        ("TELEGRAM_TOKEN=abc", "looks like a secret"),
+        ("db_password=abc", "looks like a secret"),
+        ("label=postgresql://me:word@host/db", "holds a password"),
+    ],
+)
 def test_a_wrong_parameter_is_one_sentence_and_writes_nothing(tmp_path, given, sentence):
     with pytest.raises(ConfigError) as refused:
         launch(find(str(make(tmp_path, "1"))), [given], tmp_path / "out")
@@ -136,9 +151,14 @@ def test_a_wrong_parameter_is_one_sentence_and_writes_nothing(tmp_path, given, s
 
 
 def test_the_command_line_exits_with_2_and_the_sentence(tmp_path):
-    for args, sentence in [(("run", "dayly_report"), "did you mean daily_report?"), (("run", "x.ipynb"), "there is no notebook at x.ipynb"),
-                           (("run", make(tmp_path, "1"), "-p", "days=x"), "parameter days is an int"), (("show", "nothing_like_it"), "there is no job"),
-                           (("run", tmp_path / "toy.ipynb", "--timeout", "0"), "time limit"), (("run", tmp_path / "toy.ipynb", "--out", tmp_path), "choose another folder")]:
+    for args, sentence in [
+        (("run", "dayly_report"), "did you mean daily_report?"),
+        (("run", "x.ipynb"), "there is no notebook at x.ipynb"),
+        (("run", make(tmp_path, "1"), "-p", "days=x"), "parameter days is an int"),
+        (("show", "nothing_like_it"), "there is no job"),
+        (("run", tmp_path / "toy.ipynb", "--timeout", "0"), "time limit"),
+        (("run", tmp_path / "toy.ipynb", "--out", tmp_path), "choose another folder"),
+    ]:
         done = perps_kit(*args, cwd=tmp_path)
         assert done.returncode == 2 and sentence in done.stderr and done.stderr.count("\n") == 1 and not done.stdout, (args, done)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["toy.ipynb"]
@@ -146,12 +166,26 @@ def test_the_command_line_exits_with_2_and_the_sentence(tmp_path):
 
 def test_values_are_read_by_their_declared_type(tmp_path):
     job = find(str(make(tmp_path, "1")))
-    assert check(["days=3", "share=2", "full=yes", "label=a=b 'c' \"d\"\\"], job.parameters, "toy") == {"days": 3, "share": 2.0, "full": True, "label": "a=b 'c' \"d\"\\"}
+    assert check(["days=3", "share=2", "full=yes", "label=a=b 'c' \"d\"\\"], job.parameters, "toy") == {
+        "days": 3,
+        "share": 2.0,
+        "full": True,
+        "label": "a=b 'c' \"d\"\\",
+    }
     assert [(p.name, p.kind, p.default, p.help) for p in job.parameters][0] == ("days", "int", 1, "how many")
 
 
-@pytest.mark.parametrize("source, sentence", [("x = compute()", "line 1 of its parameters cell"), ("x: list = []", "line 1"), ("x = [1]", "line 1"), ("import os", "line 1"),
-                                              ("ok = 1\ntoken = ''", "declares token"), ("x: int", "line 1")])
+@pytest.mark.parametrize(
+    "source, sentence",
+    [
+        ("x = compute()", "line 1 of its parameters cell"),
+        ("x: list = []", "line 1"),
+        ("x = [1]", "line 1"),
+        ("import os", "line 1"),
+        ("ok = 1\ntoken = ''", "declares token"),
+        ("x: int", "line 1"),
+    ],
+)
 def test_a_notebook_may_declare_only_plain_parameters(tmp_path, source, sentence):
     with pytest.raises(ConfigError, match=sentence):
         find(str(make(tmp_path, "1", parameters=source)))

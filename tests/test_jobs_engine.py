@@ -1,4 +1,5 @@
 "The in-process engine beside papermill's kernel engine: one table of behaviours, the same outputs."
+
 import json
 import re
 import subprocess
@@ -19,7 +20,9 @@ BEHAVIOURS = {
     "injected parameter": ["(window, label)"],
     "stdout": ["print('a'); print('b', end='')"],
     "stderr": ["import sys; print('careful', file=sys.stderr)"],
-    "order of streams and displays": ["from IPython.display import display, HTML\nprint('before'); display(HTML('<b>bold</b>')); print('after'); 'last'"],
+    "order of streams and displays": [
+        "from IPython.display import display, HTML\nprint('before'); display(HTML('<b>bold</b>')); print('after'); 'last'"
+    ],
     "markdown and json": ["from IPython.display import JSON, Markdown\ndisplay(Markdown('*x*'), JSON({'a': 1}))"],
     "own mime type": ["display({'application/x-perps+json': {'n': 1}}, raw=True)"],
     "object that draws itself": ["class Drawn:\n    def _ipython_display_(self): print('drawn')\nDrawn()"],
@@ -36,8 +39,10 @@ BEHAVIOURS = {
     "get_ipython": ["get_ipython() is not None"],
     "main module": ["__name__, type(Rich()).__module__"],
     "input is refused": ["try: input('?')\nexcept Exception as e: print(type(e).__name__)"],
-    "bokeh": ["from bokeh.io import output_notebook, show\nfrom bokeh.plotting import figure\noutput_notebook(hide_banner=True)",
-              "p = figure(height=100); p.line([1, 2], [3, 4]); show(p)"],
+    "bokeh": [
+        "from bokeh.io import output_notebook, show\nfrom bokeh.plotting import figure\noutput_notebook(hide_banner=True)",
+        "p = figure(height=100); p.line([1, 2], [3, 4]); show(p)",
+    ],
     "error": ["def broken():\n    print('so far'); raise ValueError('bad bar')\nbroken()"],
     "pending": ["print('never')"],
 }
@@ -60,7 +65,7 @@ def run(engine: str | None, folder, sources=BEHAVIOURS):
     nbformat.write(notebook(sources), source)
     failure = None
     try:
-        papermill.execute_notebook(source, target, dict(window=5, label="it's \"so\""), engine_name=engine, progress_bar=False)
+        papermill.execute_notebook(source, target, dict(window=5, label='it\'s "so"'), engine_name=engine, progress_bar=False)
     except papermill.PapermillExecutionError as error:
         failure = (error.ename, error.evalue, error.cell_index, error.exec_count)
     return nbformat.read(target, 4), failure
@@ -146,7 +151,9 @@ def test_a_cell_may_raise_when_it_says_so(tmp_path):
 
 def test_neither_kernel_nor_pandas_is_imported(tmp_path):
     nbformat.write(notebook({"one": ["1"]}), tmp_path / "in.ipynb")
-    code = ("import papermill, sys; papermill.execute_notebook('in.ipynb', 'out.ipynb', engine_name='inprocess', progress_bar=False);"
-            "print(sorted({'ipykernel', 'pandas', 'matplotlib', 'numba'} & set(sys.modules)))")
+    code = (
+        "import papermill, sys; papermill.execute_notebook('in.ipynb', 'out.ipynb', engine_name='inprocess', progress_bar=False);"
+        "print(sorted({'ipykernel', 'pandas', 'matplotlib', 'numba'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr

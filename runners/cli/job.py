@@ -1,4 +1,5 @@
 "`perps-kit job`: notebooks that run to an end, such as the daily report."
+
 import json
 import signal
 import sys
@@ -44,7 +45,9 @@ def show(name: Name, as_json: Json = False) -> None:
     except ConfigError as error:
         raise refuse(error) from None
     if as_json:
-        typer.echo(json.dumps({"name": job.name, "title": job.title, "summary": job.summary, "parameters": [p._asdict() for p in job.parameters]}))
+        typer.echo(
+            json.dumps({"name": job.name, "title": job.title, "summary": job.summary, "parameters": [p._asdict() for p in job.parameters]})
+        )
         return
     typer.echo(f"{job.title}: {job.summary}" if job.summary else job.title)
     for p in job.parameters:
@@ -54,9 +57,15 @@ def show(name: Name, as_json: Json = False) -> None:
 @app.command()
 def run(
     name: Name,
-    parameters: Annotated[list[str], typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Set a parameter of the notebook; repeat for more.")] = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="Folder for the notebook, the page and the result.", show_default="var/jobs/NAME/TIME")] = None,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Wall-clock limit; the job and what it started are killed at it.")] = 300.0,
+    parameters: Annotated[
+        list[str], typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Set a parameter of the notebook; repeat for more.")
+    ] = [],  # noqa: B006
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the notebook, the page and the result.", show_default="var/jobs/NAME/TIME")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Wall-clock limit; the job and what it started are killed at it.")
+    ] = 300.0,
     as_json: Json = False,
 ) -> None:
     "Run a job in a process of its own; exit code 1 where it failed or met its limit, 2 where it was told nonsense."
@@ -72,7 +81,7 @@ def run(
         typer.echo(json.dumps(result, ensure_ascii=False))
     else:
         tell(result)
-    raise typer.Exit(0 if result["status"] == "done" else 1)
+    raise typer.Exit({"done": 0, "refused": 2}.get(result["status"], 1))
 
 
 def tell(result: dict[str, Any]) -> None:
@@ -83,7 +92,9 @@ def tell(result: dict[str, Any]) -> None:
     for name in ("page", "notebook"):
         if result[name]:
             typer.echo(f"{name:<20} {result[name]}")
-    if error:
+    if result["status"] == "refused":
+        typer.echo(f"perps-kit job: {error['message']}", err=True)
+    elif error:
         where = f" in cell {error['cell']}" if error["cell"] else ""
         what = error["message"] if result["status"] != "failed" else f"{error['kind']}: {error['message'] or 'no message'}"
         typer.echo(f"perps-kit job: {result['job']} {result['status']}{where}: {what.splitlines()[0]}", err=True)

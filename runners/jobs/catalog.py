@@ -1,4 +1,5 @@
 "The notebooks that can be run as jobs."
+
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +15,7 @@ HERE = Path(__file__).parent
 @dataclass(frozen=True)
 class Job:
     "A notebook that can be run."
+
     name: str
     path: Path
     title: str

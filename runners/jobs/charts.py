@@ -1,6 +1,8 @@
 "The pictures and tables of the reports."
+
+from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any, Iterable, Sequence
+from typing import Any
 
 from bokeh.models import ColumnDataSource, DatetimeTickFormatter, HoverTool, Range1d, Span
 from bokeh.palettes import Category10_10
@@ -30,7 +32,7 @@ def canvas(height: int = 260, **options: Any) -> Any:
 
 def over_time(window: Window, height: int = 260, **options: Any) -> Any:
     "A figure whose x axis is the window, in UTC."
-    p = canvas(height, x_axis_type="datetime", x_range=Range1d(window.since, window.until), **options)
+    p = canvas(height, x_axis_type="datetime", x_range=Range1d(start=window.since, end=window.until), **options)
     p.xaxis.formatter = HOURS
     return p
 
@@ -44,7 +46,9 @@ def per_hour(times: Sequence[int], sides: Sequence[int], window: Window) -> Any:
     p = over_time(window, 200, y_axis_label="signals")
     p.vbar("hour", width=0.8 * HOUR, top="long", source=source, color=GOOD, legend_label="long")
     p.vbar("hour", width=0.8 * HOUR, top="short", source=source, color=BAD, legend_label="short")
-    p.add_tools(HoverTool(tooltips=[("hour", "@hour{%d %b %H:%M}"), ("long", "@long"), ("short", "@shorts")], formatters={"@hour": "datetime"}))
+    p.add_tools(
+        HoverTool(tooltips=[("hour", "@hour{%d %b %H:%M}"), ("long", "@long"), ("short", "@shorts")], formatters={"@hour": "datetime"})
+    )
     p.legend.orientation, p.legend.location, p.legend.border_line_color = "horizontal", "top_left", None
     return p
 
@@ -55,16 +59,35 @@ def r_per_trade(trades: Sequence[Trade]) -> Any:
     for trade in trades:
         total += trade.net_r
         sums.append(total)
-    source = ColumnDataSource({
-        "n": list(range(1, len(trades) + 1)), "r": [t.net_r for t in trades], "gross": [t.gross_r for t in trades], "sum": sums,
-        "color": [GOOD if t.net_r > 0 else BAD for t in trades], "symbol": [t.symbol for t in trades], "exit": [t.exit_type for t in trades],
-        "side": ["long" if t.side > 0 else "short" for t in trades], "closed": [iso(t.closed) for t in trades]})
+    source = ColumnDataSource(
+        {
+            "n": list(range(1, len(trades) + 1)),
+            "r": [t.net_r for t in trades],
+            "gross": [t.gross_r for t in trades],
+            "sum": sums,
+            "color": [GOOD if t.net_r > 0 else BAD for t in trades],
+            "symbol": [t.symbol for t in trades],
+            "exit": [t.exit_type for t in trades],
+            "side": ["long" if t.side > 0 else "short" for t in trades],
+            "closed": [iso(t.closed) for t in trades],
+        }
+    )
     p = canvas(x_axis_label="trade, in order of closing", y_axis_label="R, net")
     bars = p.vbar("n", width=0.8, top="r", color="color", source=source)
     p.line("n", "sum", source=source, color=CALM, line_width=2, legend_label="running sum")
     p.add_layout(Span(location=0, dimension="width", line_color=LINE))
-    p.add_tools(HoverTool(renderers=[bars], tooltips=[("", "@symbol @side, @exit"), ("closed", "@closed"), ("net", "@r{0.00} R"), ("gross", "@gross{0.00} R"),
-                                                      ("sum", "@sum{0.00} R")]))
+    p.add_tools(
+        HoverTool(
+            renderers=[bars],
+            tooltips=[
+                ("", "@symbol @side, @exit"),
+                ("closed", "@closed"),
+                ("net", "@r{0.00} R"),
+                ("gross", "@gross{0.00} R"),
+                ("sum", "@sum{0.00} R"),
+            ],
+        )
+    )
     p.legend.location, p.legend.border_line_color = "top_left", None
     return p
 
@@ -72,8 +95,14 @@ def r_per_trade(trades: Sequence[Trade]) -> Any:
 def funnel(gates: Sequence[Gate]) -> Any:
     "Candidates that reached each gate, in order; the dark part went on."
     names = [gate.name for gate in gates]
-    source = ColumnDataSource({"gate": names, "reached": [g.reached for g in gates], "passed": [g.passed for g in gates],
-                               "stopped": [g.reached - g.passed for g in gates]})
+    source = ColumnDataSource(
+        {
+            "gate": names,
+            "reached": [g.reached for g in gates],
+            "passed": [g.passed for g in gates],
+            "stopped": [g.reached - g.passed for g in gates],
+        }
+    )
     p = canvas(60 + 24 * len(gates), y_range=list(reversed(names)), x_axis_label="candidates", tools="save")
     p.hbar("gate", height=0.7, right="reached", color="#d0d9e6", source=source)
     p.hbar("gate", height=0.7, right="passed", color=CALM, source=source)
@@ -96,6 +125,7 @@ def equity_lines(equity: dict[str, list[tuple[int, float]]], window: Window) -> 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> HTML:
     "A plain table; numbers stand right, and every cell is escaped."
+
     def cell(value: Any) -> str:
         number = isinstance(value, (int, float))
         text = f"{value:,.6g}" if isinstance(value, float) else str(value)

@@ -1,11 +1,13 @@
 "A papermill engine without a kernel: cells run in an IPython shell inside this process, which needs neither ipykernel nor pandas."
+
 import asyncio
 import io
 import os
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import nbformat
 from execnb.shell import CaptureShell
@@ -14,17 +16,30 @@ from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from papermill.engines import Engine
 
-LANGUAGE = {"name": "python", "version": sys.version.split()[0], "mimetype": "text/x-python", "file_extension": ".py",
-            "pygments_lexer": "ipython3", "nbconvert_exporter": "python", "codemirror_mode": {"name": "ipython", "version": 3}}
+LANGUAGE = {
+    "name": "python",
+    "version": sys.version.split()[0],
+    "mimetype": "text/x-python",
+    "file_extension": ".py",
+    "pygments_lexer": "ipython3",
+    "nbconvert_exporter": "python",
+    "codemirror_mode": {"name": "ipython", "version": 3},
+}
+
+
+def node(**fields: Any) -> Any:
+    "A notebook's node, which is what papermill writes."
+    return nbformat.from_dict(fields)
 
 
 class Tape:
     "What one cell puts out, as notebook outputs in the order in which they came."
-    count = 0                                       # the running cell's execution count
+
+    count = 0  # the running cell's execution count
 
     def __init__(self) -> None:
         self.outputs: list[dict] = []
-        self.named: list[tuple[str, dict]] = []     # display_id and the output shown under it, over all cells so far
+        self.named: list[tuple[str, dict]] = []  # display_id and the output shown under it, over all cells so far
         self.clear_next = False
         self.save: Callable[[], None] = lambda: None
 
@@ -48,7 +63,7 @@ class Tape:
             self.outputs.clear()
 
     def show(self, kind: str, data: dict, metadata: dict | None, transient: dict | None = None, update: bool = False, **more: Any) -> None:
-        shown = nbformat.from_dict({"data": data, "metadata": metadata or {}})
+        shown = node(data=data, metadata=metadata or {})
         name = (transient or {}).get("display_id")
         if update:
             for output in (output for known, output in self.named if known == name):
@@ -62,6 +77,7 @@ class Tape:
 
 class Stream(io.TextIOBase):
     "stdout or stderr of a cell."
+
     encoding = "utf-8"
 
     def __init__(self, name: str, tape: Tape) -> None:
@@ -69,7 +85,7 @@ class Stream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         if text:
-            self.tape.add(nbformat.from_dict({"output_type": "stream", "name": self.name, "text": text}))
+            self.tape.add(node(output_type="stream", name=self.name, text=text))
         return len(text)
 
     def writable(self) -> bool:
@@ -78,6 +94,8 @@ class Stream(io.TextIOBase):
 
 class Publisher(DisplayPublisher):
     "`display(...)` inside a cell."
+
+    shell: Any
 
     def publish(self, data, metadata=None, source=None, *, transient=None, update=False, **_) -> None:
         self.shell.tape.show("display_data", data, metadata, transient, update)
@@ -89,6 +107,8 @@ class Publisher(DisplayPublisher):
 class Hook(DisplayHook):
     "The value of a cell's last line."
 
+    shell: Any
+
     def write_output_prompt(self) -> None: ...
 
     def log_output(self, format_dict) -> None: ...
@@ -99,6 +119,7 @@ class Hook(DisplayHook):
 
 class Shell(CaptureShell):
     "execnb's shell, keeping the order of streams and displays as a kernel does."
+
     displayhook_class = Hook
 
     def __init__(self) -> None:
@@ -123,28 +144,36 @@ class Shell(CaptureShell):
         failure = asyncio.run_coroutine_threadsafe(self._run_async(source, store_history=True), self.loop).result().exception
         if failure is not None:
             lines = self.InteractiveTB.structured_traceback(type(failure), failure, failure.__traceback__)
-            error = {"output_type": "error", "ename": type(failure).__name__, "evalue": str(failure), "traceback": list(lines)}
-            self.tape.add(nbformat.from_dict(error))
+            self.tape.add(node(output_type="error", ename=type(failure).__name__, evalue=str(failure), traceback=list(lines)))
         return failure is not None
 
 
 @contextmanager
-def shell() -> Iterator[Shell]:
-    "A shell with no profile, history or home of its own; the process is afterwards as it was before."
-    before, home, main, builtin_hook = InteractiveShell._instance, os.environ.get("IPYTHONDIR"), sys.modules["__main__"], sys.displayhook
+def home() -> Iterator[None]:
+    "IPYTHONDIR for a while: the one that is set, or a folder that goes away."
+    if "IPYTHONDIR" in os.environ:
+        yield
+        return
     with tempfile.TemporaryDirectory(prefix="ipython-") as folder:
-        os.environ["IPYTHONDIR"] = home or folder
+        os.environ["IPYTHONDIR"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["IPYTHONDIR"]
+
+
+@contextmanager
+def shell() -> Iterator[Shell]:
+    "A shell with no profile or history; the process is afterwards as it was before."
+    before, main, hook = InteractiveShell._instance, sys.modules["__main__"], sys.displayhook
+    with home():
         made = Shell()
         try:
             yield made
         finally:
             made.restore_sys_module_state()
             made.close()
-            InteractiveShell._instance, sys.modules["__main__"], sys.displayhook = before, main, builtin_hook
-            with suppress(KeyError):
-                del os.environ["IPYTHONDIR"]
-            if home:
-                os.environ["IPYTHONDIR"] = home
+            InteractiveShell._instance, sys.modules["__main__"], sys.displayhook = before, main, hook
 
 
 class InProcessEngine(Engine):

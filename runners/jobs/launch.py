@@ -1,9 +1,11 @@
 "A job from the outside: check what it is told, run it in a process group of its own, end it at its limit."
+
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,8 +18,8 @@ from runners.errors import ConfigError
 from runners.jobs.catalog import Job
 from runners.jobs.parameters import check
 
-LIMIT = 300.0               # seconds
-LAST_WORDS = 0.3            # seconds for the tracebacks of a job that is about to be killed
+LIMIT = 300.0  # seconds
+LAST_WORDS = 0.3  # seconds for the tracebacks of a job that is about to be killed
 
 
 def make_folder(path: Path) -> Path:
@@ -50,14 +52,20 @@ def unfinished(order: dict[str, Any], status: str, message: str, seconds: float)
         running = (c for c in notebook.cells if c.metadata.get("papermill", {}).get("status") == "running")
         cell, values = next((c.get("execution_count") for c in running), None), recorded(notebook)
         page = str(export(path, Path(order["page"])))
-    return {"status": status, "seconds": round(seconds, 3), "notebook": str(path) if path.exists() else None, "page": page, "values": values,
-            "error": {"cell": cell, "kind": status, "message": message}}
+    return {
+        "status": status,
+        "seconds": round(seconds, 3),
+        "notebook": str(path) if path.exists() else None,
+        "page": page,
+        "values": values,
+        "error": {"cell": cell, "kind": status, "message": message},
+    }
 
 
 def launch(job: Job, given: list[str], out: Path | None = None, limit: float = LIMIT) -> dict[str, Any]:
     """Run `job` with parameters given as `name=value` texts; its result, which stands in `result.json` as well.
 
-    status: done, failed (a cell raised), stopped (the limit of `limit` seconds of wall-clock time) or died (the process ended by itself).
+    status: done, failed (a cell raised), refused (a cell met a wrong setting or parameter), stopped (the limit of `limit` seconds of wall-clock time) or died (the process ended by itself).
     """
     values = check(given, job.parameters, job.name)
     if not 0 < limit <= 86_400:
@@ -65,27 +73,39 @@ def launch(job: Job, given: list[str], out: Path | None = None, limit: float = L
     started = datetime.now(UTC)
     folder = make_folder(out or Path("var/jobs") / job.name / f"{started:%Y%m%dT%H%M%S.%f}"[:-3])
     files = {"notebook": f"{job.name}.ipynb", "page": f"{job.name}.html", "result": "result.json"}
-    order: dict[str, Any] = {"source": str(job.path), "parameters": values, "timeout": limit, **{key: str(folder / name) for key, name in files.items()}}
+    order: dict[str, Any] = {
+        "source": str(job.path),
+        "parameters": values,
+        "timeout": limit,
+        **{key: str(folder / name) for key, name in files.items()},
+    }
     if Path(order["notebook"]) == job.path:
         raise ConfigError(f"--out {folder} holds the job's own notebook, which the run would overwrite: choose another folder")
     for key in files:
         Path(order[key]).unlink(missing_ok=True)
-    order_file, log = folder / "order.json", folder / "log.txt"
-    order_file.write_text(json.dumps(order, indent=2), encoding="utf-8")
-    began = time.monotonic()
-    with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, "-m", "runners.jobs.run", str(order_file)], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                   start_new_session=True)
+    log, began = folder / "log.txt", time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="perps-job-") as scratch, log.open("wb") as output:
+        order_file = Path(scratch, "order.json")
+        order_file.write_text(json.dumps(order), encoding="utf-8")
+        homes = {name: str(Path(scratch, name.lower())) for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "runners.jobs.run", str(order_file)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env={**os.environ, **homes},
+        )
+        status = "finished"
         try:
             process.wait(limit)
-            status = "finished"
         except subprocess.TimeoutExpired:
             status = "stopped"
         finally:
             if process.poll() is None:
                 stop(process)
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)      # what the job started and left behind
+        os.killpg(process.pid, signal.SIGKILL)  # what the job started and left behind
     seconds = time.monotonic() - began
     result_file = Path(order["result"])
     if status == "stopped":
@@ -94,7 +114,6 @@ def launch(job: Job, given: list[str], out: Path | None = None, limit: float = L
         result = json.loads(result_file.read_text(encoding="utf-8"))
     else:
         result = unfinished(order, "died", f"its process ended with code {process.returncode}; see {log}", seconds)
-    order_file.unlink(missing_ok=True)
     told = {p.name: values.get(p.name, p.default) for p in job.parameters}
     result = {"job": job.name, "started": f"{started:%Y-%m-%dT%H:%M:%SZ}", "parameters": told, "log": str(log), **result}
     result_file.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

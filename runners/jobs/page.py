@@ -1,4 +1,5 @@
 "An executed notebook as one HTML file that asks nothing of the network."
+
 import re
 from importlib.util import find_spec
 from pathlib import Path

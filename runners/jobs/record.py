@@ -1,4 +1,5 @@
 "The figures that a job hands on: a notebook records them, the run's result file lists them."
+
 from typing import Any
 
 from perps_kit.storage.models import json_safe

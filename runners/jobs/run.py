@@ -1,8 +1,8 @@
-"The inside of a job's process: run the notebook, export its page, write the result. Started by `launch` as `python -m runners.jobs.run ORDER.json`."
+"The inside of a job's process, started by `launch`: run the notebook, export its page, write the result."
+
 import faulthandler
 import json
 import logging
-import os
 import signal
 import sys
 import time
@@ -13,10 +13,11 @@ import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
+from runners.errors import ConfigError
 from runners.jobs.page import export
 from runners.jobs.record import recorded
 
-AFTERLIFE = 10.0            # seconds past the limit after which an orphan ends itself
+AFTERLIFE = 10.0  # seconds past the limit after which an orphan ends itself
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
@@ -36,13 +37,25 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
     notebook, began = Path(order["notebook"]), time.monotonic()
     error = None
     try:
-        papermill.execute_notebook(plain(order["source"]), plain(order["notebook"]), order["parameters"], engine_name="inprocess", progress_bar=False,
-                                   autosave_cell_every=2)
+        papermill.execute_notebook(
+            plain(order["source"]),
+            plain(order["notebook"]),
+            order["parameters"],
+            engine_name="inprocess",
+            progress_bar=False,
+            autosave_cell_every=2,
+        )
     except PapermillExecutionError as failure:
         error = {"cell": failure.exec_count, "kind": failure.ename, "message": failure.evalue.strip()}
     page = export(notebook, Path(order["page"]))
-    return {"status": "failed" if error else "done", "seconds": round(time.monotonic() - began, 3), "notebook": str(notebook), "page": str(page),
-            "values": recorded(nbformat.read(notebook, 4)), "error": error}
+    return {
+        "status": "done" if error is None else "refused" if error["kind"] == ConfigError.__name__ else "failed",
+        "seconds": round(time.monotonic() - began, 3),
+        "notebook": str(notebook),
+        "page": str(page),
+        "values": recorded(nbformat.read(notebook, 4)),
+        "error": error,
+    }
 
 
 def main() -> int:
@@ -51,11 +64,10 @@ def main() -> int:
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     faulthandler.dump_traceback_later(order["timeout"] + AFTERLIFE, exit=True)
-    os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     result = run(order)
     write_result(Path(order["result"]), result)
-    return 1 if result["error"] else 0
+    return 0
 
 
 if __name__ == "__main__":
