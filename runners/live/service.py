@@ -1,0 +1,196 @@
+"""The service: cycle after cycle, each committed before anybody outside hears of it.
+
+What it is made of is put together here and nowhere else; two services with other settings can live in one process.
+"""
+
+import asyncio
+import logging
+import time as wall
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from perps_kit.core.clock import iso
+from perps_kit.core.registry import strategy
+from perps_kit.core.stream import Step, Stream
+from perps_kit.engine.engine import Engine
+from perps_kit.scoring.gates import Pipeline
+from perps_kit.storage import queries
+from perps_kit.trackers.plan import Rules
+from runners.db.connect import Database
+from runners.errors import ConfigError
+from runners.live import start
+from runners.live.accounts import Follower, PaperAccount, account_row
+from runners.live.book import keep_cycle
+from runners.live.feed import Arrival, Feed
+from runners.live.funding import FundingDesk
+from runners.live.venue import Exchange, open_venue
+from runners.settings import Settings
+from runners.state import ServiceState
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    "One venue, one set of strategies, any number of accounts. `console`: whether messages go to the terminal for want of a bot."
+
+    def __init__(self, settings: Settings, db: Database, exchange: Exchange, state: ServiceState, console: bool, rules: Rules = Rules()):
+        self.settings, self.db, self.exchange, self.state, self.console = settings, db, exchange, state, console
+        self.strategies = named_strategies(settings)
+        gates = settings.gates
+        pipeline = Pipeline(frozenset(gates.muted), frozenset(gates.disabled), gates.sessions, gates.minimum)
+        self.engine = Engine(self.strategies, pipeline, rules, exchange.ticks)
+        self.streams = {s: Stream(self.strategies, s, settings.minutes) for s in settings.symbols}
+        self.feed = Feed(exchange, settings.minutes, state.metrics, settings.patience, settings.stale)
+        self.funding, self.followers = FundingDesk(exchange), list[Follower]()
+        self.last, self.cycles = 0, 0
+        self.notify = asyncio.Event()  # there are new messages
+        self.stopping = asyncio.Event()
+
+    async def prepare(self) -> None:
+        "From whatever the last service left to the state it would be in had it never stopped."
+        self.state.mode, self.state.venue = self.settings.mode, self.settings.venue.id
+        self.last = await start.wake(self.db, self.feed, self.streams, self.settings, self.state)
+        async with self.db.read() as session:
+            await start.resume(session, self.engine, self.settings)
+        await self.open_accounts()
+        for follower in self.followers:
+            await follower.recover()
+        self.state.time = max(self.last, *(s.last.close_time for s in self.streams.values() if s.last), 0)
+        self.state.wait_for()
+
+    async def open_accounts(self) -> None:
+        "The accounts of the settings, in the mode of the settings."
+        if self.settings.mode in ("research", "signals"):
+            return
+        live = self.settings.mode == "live"
+        for wished in self.settings.accounts:
+            async with self.db.write() as session:
+                row = await account_row(session, wished, self.exchange.venue, "live" if live else "paper", "USDT", self.state.time)
+                if not live:
+                    paper = PaperAccount(row, wished, self.exchange.filters, self.engine.rules)
+                    await paper.load(session)
+                    self.followers.append(paper)
+                    continue
+            from runners.live.orders import LiveAccount
+
+            self.followers.append(LiveAccount(row, wished, self.exchange, self.db, self.engine.rules))
+
+    async def run(self) -> None:
+        "Evaluate until the replay ends or somebody stops the service."
+        watcher = asyncio.create_task(self.feed.watch(), name="klines")
+        stopped = asyncio.create_task(self.stopping.wait(), name="stop")
+        work = asyncio.create_task(self.lockstep() if self.exchange.pacer.lockstep else self.flow(), name="cycles")
+        try:
+            await asyncio.wait({watcher, stopped, work}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (work, watcher):
+                if task.done():
+                    task.result()
+        finally:
+            for task in (watcher, stopped, work):
+                task.cancel()
+            await asyncio.gather(watcher, stopped, work, return_exceptions=True)
+
+    async def flow(self) -> None:
+        "Cycles as the venue's clock brings them."
+        self.feed.distrust.set()  # what closed while the service was starting
+        async for arrival in self.feed.cycles():
+            await asyncio.shield(self.cycle(arrival))
+            for follower in self.followers:
+                await follower.opened(arrival.time)
+
+    async def lockstep(self) -> None:
+        "Cycles between the replay's barriers, wherever it stands now."
+        pacer, arrivals = self.exchange.pacer, self.feed.cycles(lockstep=True)
+        where = await pacer.status()
+        self.feed.distrust.set()
+        while where["phase"] != "done":
+            if where["phase"] == "close":
+                while self.last < where["time"] and any(last < where["time"] for last in self.feed.last.values()):
+                    await asyncio.shield(self.cycle(await anext(arrivals)))
+                where = await pacer.release(where["time"], "close")
+            if where["phase"] == "open":
+                for follower in self.followers:
+                    await follower.opened(where["time"])
+                where = await pacer.release(where["time"], "open")
+            self.state.progress = where.get("progress", self.state.progress)
+
+    async def cycle(self, arrival: Arrival) -> None:
+        "Everything of one close time: step, judge, write, and only then act."
+        begun, now = wall.perf_counter(), await self.venue_time(arrival)
+        steps = self.step(arrival)
+        late = {s: "it came too late to act on" for s in steps} if now - arrival.time > 1000 * self.settings.max_lag or arrival.time <= self.last else {}
+        funding = await self.funding.of(steps, {s for s, some in self.engine.tracked.items() if some})
+        cycle = self.engine.cycle(arrival.time, steps, funding, late)
+        async with self.db.write() as session:
+            await keep_cycle(session, self.exchange.venue, self.settings.minutes, cycle, steps, self.exchange.ticks, self.console)
+            for follower in self.followers:
+                await follower.plan(session, cycle, steps, funding)
+        self.last, self.cycles = max(self.last, arrival.time), self.cycles + 1
+        self.tell(cycle, arrival, wall.perf_counter() - begun)
+        for follower in self.followers:
+            await follower.perform()
+        if self.cycles % self.settings.snapshot_every == 0:
+            await start.snapshot(self.db, self.streams, self.settings)
+
+    def step(self, arrival: Arrival) -> dict[str, list[Step]]:
+        "Step the streams; a bar that a stream refuses is counted, and the symbol waits for good data."
+        steps: dict[str, list[Step]] = {}
+        for symbol, bars in arrival.bars.items():
+            for bar in bars:
+                try:
+                    steps.setdefault(symbol, []).extend(self.streams[symbol].accept(bar))
+                except ValueError as error:
+                    self.feed.refuse(symbol, "out of order", error)
+        return steps
+
+    async def venue_time(self, arrival: Arrival) -> int:
+        "The present by the clock that the closes belong to."
+        if self.exchange.pacer.lockstep:
+            return arrival.time
+        if self.settings.venue.replay:
+            return await self.exchange.now()
+        return wall.time_ns() // 1_000_000
+
+    def tell(self, cycle, arrival: Arrival, seconds: float) -> None:
+        "Numbers for the page, the terminal and /metrics."
+        state, m = self.state, self.state.metrics
+        state.time, state.clock = self.last, wall.time_ns() // 1_000_000
+        m.cycles.inc()
+        m.candles.inc(sum(len(bars) for bars in arrival.bars.values()))
+        m.cycle_seconds.observe(wall.monotonic() - arrival.began)
+        m.open_positions.set(sum(map(len, self.engine.tracked.values())))
+        for _, d in cycle.decisions:
+            m.decisions.labels(d.outcome).inc()
+        for new in cycle.published:
+            m.signals.labels(new.candidate.strategy).inc()
+            log.info("signal %s %s %s at %g, close %s", new.id[:8], "long" if new.candidate.signal.side > 0 else "short", new.candidate.symbol, new.candidate.signal.entry, iso(cycle.time))
+        if cycle.published or any(move.after.state >= 5 for move in cycle.moves):
+            self.notify.set()
+
+    async def finish(self) -> None:
+        "A graceful end: the units' states are written down."
+        if self.cycles:
+            await start.snapshot(self.db, self.streams, self.settings)
+
+    async def summary(self) -> dict:
+        "What a replay brought, in numbers."
+        async with self.db.read() as session:
+            return dict(await queries.summary(session), cycles=self.cycles)
+
+
+def named_strategies(settings: Settings) -> dict:
+    "The strategies of the settings, their parameters checked."
+    try:
+        return {name: strategy(name, **parameters) for name, parameters in settings.strategies.items()}
+    except ValueError as wrong:
+        raise ConfigError(f"settings, strategies: {wrong}") from None
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, db: Database, state: ServiceState, console: bool) -> AsyncIterator[Service]:
+    "A service that is prepared to run; it saves its state at the end of the block."
+    async with open_venue(settings) as exchange:
+        service = Service(settings, db, exchange, state, console)
+        await service.prepare()
+        yield service
+        await service.finish()
