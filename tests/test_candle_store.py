@@ -78,7 +78,8 @@ def test_merging_is_idempotent_and_order_free_where_the_bars_agree(cuts: list[tu
 
 def test_bad_bars_are_refused_and_nothing_is_written(store: CandleStore) -> None:
     bars = sample_bars()[:10]
-    for bad in (bars[np.array([1, 0])], bars[np.array([0, 0])], Bars.from_columns("BTCUSDT", 15, bars.open_time, *([bars.open * np.nan] * 4), bars.volume)):
+    nans = Bars.from_columns("BTCUSDT", 15, bars.open_time, *([bars.open * np.nan] * 4), bars.volume)
+    for bad in (bars[np.array([1, 0])], bars[np.array([0, 0])], nans):
         with pytest.raises(DataError): store.append(bad)
     assert not store.root.exists()
 

@@ -29,7 +29,7 @@ def csv(path: Path, times: list[str], head: str = "open_time,open,high,low,close
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns", "iso", "iso-z", "date"])
 def test_times_in_any_unit(unit: str, tmp_path: Path) -> None:
     times = [START + 900_000 * k for k in range(3)]
-    text = dict(s=[str(t // 1000) for t in times], ms=[str(t) for t in times], us=[f"{t}000" for t in times], ns=[f"{t}000000" for t in times],
+    text = dict(s=[str(t // 1000) for t in times], ms=[f"{t}" for t in times], us=[f"{t}000" for t in times], ns=[f"{t}000000" for t in times],
                 iso=[iso(t) + ":00" for t in times], date=[iso(t) + ":00+00:00" for t in times])
     text["iso-z"] = [iso(t).replace(" ", "T") + ":00Z" for t in times]
     head = "date,open,high,low,close,volume\n" if unit in ("iso", "date") else "open_time,open,high,low,close,volume\n"
@@ -38,7 +38,8 @@ def test_times_in_any_unit(unit: str, tmp_path: Path) -> None:
 
 
 def test_a_file_without_header_is_read_as_klines(tmp_path: Path) -> None:
-    (tmp_path / "ETHUSDT-1h.csv").write_text("".join(f"{START // 3_600_000 * 3_600_000 + 3_600_000 * k},1,3,0.5,2,10,9,20,7,6,12,0\n" for k in range(2)))
+    hour = START // 3_600_000 * 3_600_000
+    (tmp_path / "ETHUSDT-1h.csv").write_text("".join(f"{t},1,3,0.5,2,10,9,20,7,6,12,0\n" for t in (hour, hour + 3_600_000)))
     bar = read_bars(tmp_path / "ETHUSDT-1h.csv")[0]
     assert (bar.open, bar.volume, bar.quote_volume, bar.trades, bar.taker_buy) == (1, 10, 20, 7, 6)
 
@@ -60,7 +61,8 @@ def test_packed_csv(tmp_path: Path) -> None:
 
 def test_empty_cells_are_nan_and_found_by_the_check(tmp_path: Path) -> None:
     path = tmp_path / "BTCUSDT-15m.csv"
-    path.write_text(f"open_time,open,high,low,close,volume\n{START},1,2,0.5,1,3\n{START + 900_000},1,,0.5,NaN,3\n{START + 1_800_000},1,2,0.5,1,3\n")
+    lines = ("open_time,open,high,low,close,volume", f"{START},1,2,0.5,1,3", f"{START + 900_000},1,,0.5,NaN,3", f"{START + 1_800_000},1,2,0.5,1,3")
+    path.write_text("\n".join(lines))
     assert check(read_bars(path)).count("nan") == 1
 
 

@@ -48,7 +48,8 @@ def test_every_series_is_sound_and_on_the_exchanges_grid(symbol: str) -> None:
     for timeframe, rows in (("15m", 200 * 96), ("1m", 3 * 1440)):
         bars = sample_bars(symbol, timeframe)
         assert check(bars).ok and check(bars).missing == 0 and len(bars) == rows and bars.close_time[-1] == END
-        for values, unit in ((bars.open, market.tick), (bars.high, market.tick), (bars.low, market.tick), (bars.close, market.tick), (bars.volume, market.step)):
+        for values, unit in ((bars.open, market.tick), (bars.high, market.tick), (bars.low, market.tick), (bars.close, market.tick),
+                             (bars.volume, market.step)):
             scale = round(1 / unit)
             assert np.array_equal(np.rint(values * scale) / scale, values), "a decimal of the grid, to the last bit"
         vwap = bars.quote_volume / bars.volume

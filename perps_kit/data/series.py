@@ -24,9 +24,10 @@ def faults(bars: Bars) -> dict[str, np.ndarray]:
     "Masks (n,) of the rows that are faulty, by kind; `gap` marks the row after a hole."
     time, n = bars.open_time, len(bars)
     step = bars.minutes * MINUTE
-    high_water = np.maximum.accumulate(time) if n else time
-    seen_before = np.ones(n, bool)
-    seen_before[np.unique(time, return_index=True)[1]] = False
+    times, first = np.unique(time, return_index=True)
+    seen_before, after_hole = np.ones(n, bool), np.zeros(n, bool)
+    seen_before[first] = False
+    after_hole[first[1:]] = np.diff(times) >= 2 * step
     prices = np.stack([bars.open, bars.high, bars.low, bars.close])
     numbers = np.isfinite(prices).all(0) & np.isfinite(bars.volume)
     with np.errstate(invalid="ignore"):
@@ -34,9 +35,7 @@ def faults(bars: Bars) -> dict[str, np.ndarray]:
         too_high = bars.low > np.minimum(bars.open, bars.close)
         ohlc = too_low | too_high | (prices.min(0, initial=np.inf) <= 0)
         volume = (bars.volume < 0) | (bars.taker_buy < 0) | (bars.taker_buy > bars.volume * (1 + 1e-9))
-    after_hole = np.zeros(n, bool)
-    after_hole[1:] = time[1:] - high_water[:-1] >= 2 * step
-    return dict(order=time < high_water, duplicate=seen_before, gap=after_hole, off_grid=time % step != 0, nan=~numbers,
+    return dict(order=time < np.maximum.accumulate(time), duplicate=seen_before, gap=after_hole, off_grid=time % step != 0, nan=~numbers,
                 ohlc=numbers & ohlc, volume=numbers & volume,
                 flat=numbers & (bars.volume == 0) & (bars.high == bars.low) & ~bars.synthetic, synthetic=bars.synthetic)
 
@@ -86,7 +85,9 @@ def check(bars: Bars, examples: int = 3) -> Report:
 
 def _example(bars: Bars, kind: str, i: int, step: int) -> str:
     at = f"row {i}, {iso(int(bars.open_time[i]))}"
-    if kind == "gap": return f"{at}: {int(bars.open_time[i] - bars.open_time[:i].max()) // step - 1} missing before it"
+    if kind == "gap":
+        time = bars.open_time[i]
+        return f"{at}: {int(time - bars.open_time[bars.open_time < time].max()) // step - 1} missing before it"
     if kind in ("nan", "ohlc"):
         return f"{at}: " + " ".join(f"{name} {float(getattr(bars, name)[i]):g}" for name in ("open", "high", "low", "close", "volume"))
     if kind == "volume": return f"{at}: volume {float(bars.volume[i]):g}, taker_buy {float(bars.taker_buy[i]):g}"

@@ -59,22 +59,13 @@ def check(path: Source, symbol: SymbolHint = "", timeframe: FrameHint = "", as_j
 
 
 def _show(reports: "list[tuple[str, Report]]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from perps_kit.core.clock import iso
-    table = Table("series", "rows", "from", "to", "found")
-    for column in table.columns: column.no_wrap = True
-    for _, r in reports:
-        found = ", ".join(f"{f.count} {f.kind.replace('_', ' ')}" + (f" ({r.missing} bars)" if f.kind == "gap" else "") for f in r.findings)
-        table.add_row(f"{r.symbol} {r.timeframe}", f"{r.rows:,}", iso(r.start), iso(r.end),
-                      ("[green]sound[/]" if r.ok else "[red]faulty[/]") + (f": {found}" if found else ""))
-    console = Console(soft_wrap=True)
-    console.print(table)
     for name, r in reports:
+        found = ", ".join(f"{f.count} {f.kind.replace('_', ' ')}" + (f" ({r.missing} bars)" if f.kind == "gap" else "") for f in r.findings)
+        mark = typer.style("sound ", fg="green") if r.ok else typer.style("faulty", fg="red")
+        typer.echo(f"{mark}  {r.symbol:<12} {r.timeframe:<4} {r.rows:>9,} rows  {iso(r.start)} to {iso(r.end)}  {found}".rstrip())
         for f in r.findings:
-            for example in f.examples:
-                console.print(f"  {name}: {f.kind.replace('_', ' ')} at {example}", style="dim" if f.remark else "yellow", highlight=False)
+            for example in f.examples: typer.echo(f"        {name}: {f.kind.replace('_', ' ')} at {example}")
 
 
 @app.command()
@@ -178,9 +169,6 @@ def ls(store: Store = STORE, venue: Annotated[str, typer.Option("--venue", help=
     if as_json:
         typer.echo(json.dumps([e._asdict() | {"start": iso(e.start), "end": iso(e.end)} for e in entries]))
         return
-    from rich.console import Console
-    from rich.table import Table
-    table = Table("venue", "symbol", "timeframe", "rows", "from", "to", "MB")
-    for column in table.columns: column.no_wrap = True
-    for e in entries: table.add_row(e.venue, e.symbol, e.timeframe, f"{e.rows:,}", iso(e.start), iso(e.end), f"{e.bytes / 1e6:.2f}")
-    Console(soft_wrap=True).print(table)
+    for e in entries:
+        span = f"{iso(e.start)} to {iso(e.end)}"
+        typer.echo(f"{e.venue}  {e.symbol:<12} {e.timeframe:<8} {e.rows:>9,} rows  {span}  {e.bytes / 1e6:>6.2f} MB")
