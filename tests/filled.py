@@ -178,7 +178,7 @@ class Market:
 
         r, worst, best = abs(s.entry - s.stop), bar["low"] if s.side > 0 else bar["high"], bar["high"] if s.side > 0 else bar["low"]
         reached = ("OPEN", "TP1", "TP2").index(t.state)
-        gained = sum(w * m for w, m in list(zip((0.3, 0.4, 0.3), (0.8, 1.2, 1.5)))[:reached])
+        gained = sum(w * m for w, m in list(zip((0.3, 0.4, 0.3), (0.8, 1.2, 1.5), strict=True))[:reached])
         t.last_bar_time, t.version = time, t.version + 1
         if s.side * (worst - t.stop) <= 0:
             tell("stop", t.stop, t.quantity_left)

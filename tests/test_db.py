@@ -93,7 +93,10 @@ async def test_an_older_database_is_brought_up_with_its_rows(url, tmp_path, monk
         session.add(account("old"))
     await database.close()
     versions = Path(schema.__file__).parent / "migrations" / "versions"
-    added = "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '0002', '0001'\ndef upgrade():\n    op.add_column('accounts', sa.Column('note', sa.Text()))\n"
+    added = (
+        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '0002', '0001'\n"
+        "def upgrade():\n    op.add_column('accounts', sa.Column('note', sa.Text()))\n"
+    )
     broken = "from alembic import op\nrevision, down_revision = '0003', '0002'\ndef upgrade():\n    op.execute('SELECT * FROM nowhere')\n"
     (tmp_path / "0002_note.py").write_text(added)
     real = schema.alembic_config

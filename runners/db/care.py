@@ -15,18 +15,23 @@ from runners.db.schema import HEAD, VERSION_TABLE
 from runners.errors import ConfigError
 
 BATCH = 1000
+REFERENCE = "signals s JOIN trackers t ON t.signal_id = s.id AND t.account_id IS NULL"
 CONTRADICTIONS = {
-    "signals without a reference tracker": "SELECT id FROM signals s WHERE NOT EXISTS (SELECT 1 FROM trackers t WHERE t.signal_id = s.id AND t.account_id IS NULL)",
+    "signals without a reference tracker": """SELECT id FROM signals s
+        WHERE NOT EXISTS (SELECT 1 FROM trackers t WHERE t.signal_id = s.id AND t.account_id IS NULL)""",
     "signals without their decision": "SELECT id FROM signals s WHERE NOT EXISTS (SELECT 1 FROM decisions d WHERE d.signal_id = s.id)",
-    "published decisions without their signal": "SELECT id FROM decisions d WHERE outcome = 'published' AND NOT EXISTS (SELECT 1 FROM signals s WHERE s.id = d.signal_id)",
-    "closed signals whose reference tracker is open": "SELECT s.id FROM signals s JOIN trackers t ON t.signal_id = s.id AND t.account_id IS NULL"
-    " WHERE s.status = 'closed' AND t.state NOT IN ('CLOSED', 'CANCELLED')",
-    "open signals whose reference tracker is closed": "SELECT s.id FROM signals s JOIN trackers t ON t.signal_id = s.id AND t.account_id IS NULL"
-    " WHERE s.status IN ('pending', 'active') AND t.state IN ('CLOSED', 'CANCELLED')",
-    "locks of signals that are not open": "SELECT l.signal_id FROM locks l JOIN signals s ON s.id = l.signal_id WHERE s.status IN ('closed', 'cancelled')",
+    "published decisions without their signal": """SELECT id FROM decisions d
+        WHERE outcome = 'published' AND NOT EXISTS (SELECT 1 FROM signals s WHERE s.id = d.signal_id)""",
+    "closed signals whose reference tracker is open": f"""SELECT s.id FROM {REFERENCE}
+        WHERE s.status = 'closed' AND t.state NOT IN ('CLOSED', 'CANCELLED')""",
+    "open signals whose reference tracker is closed": f"""SELECT s.id FROM {REFERENCE}
+        WHERE s.status IN ('pending', 'active') AND t.state IN ('CLOSED', 'CANCELLED')""",
+    "locks of signals that are not open": """SELECT l.signal_id FROM locks l JOIN signals s ON s.id = l.signal_id
+        WHERE s.status IN ('closed', 'cancelled')""",
     "trackers whose parts exceed the whole": "SELECT id FROM trackers WHERE quantity_left > quantity * 1.000000001 OR quantity_left < 0",
     "fills without their order": "SELECT trade_id FROM fills f WHERE NOT EXISTS (SELECT 1 FROM orders o WHERE o.client_id = f.client_id)",
-    "candles that contradict themselves": "SELECT open_time FROM candles WHERE low > high OR open > high OR open < low OR close > high OR close < low",
+    "candles that contradict themselves": """SELECT open_time FROM candles
+        WHERE low > high OR open > high OR open < low OR close > high OR close < low""",
 }
 
 

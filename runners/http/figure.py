@@ -5,8 +5,20 @@ import sys
 from typing import Any
 
 from bokeh.embed import json_item
-from bokeh.models import BoxZoomTool, ColumnDataSource, CrosshairTool, DatetimeTickFormatter, HoverTool, NumeralTickFormatter
-from bokeh.models import PanTool, Range1d, ResetTool, Span, TapTool, WheelZoomTool
+from bokeh.models import (
+    BoxZoomTool,
+    ColumnDataSource,
+    CrosshairTool,
+    DatetimeTickFormatter,
+    HoverTool,
+    NumeralTickFormatter,
+    PanTool,
+    Range1d,
+    ResetTool,
+    Span,
+    TapTool,
+    WheelZoomTool,
+)
 from bokeh.plotting import figure
 
 FONT = "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"

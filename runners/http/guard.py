@@ -9,7 +9,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from runners.http.settings import HttpSettings, is_loopback
 
 OPEN = ("/healthz", "/readyz", "/", "/docs", "/favicon.ico")  # no secrets: health, and the page without its data
-POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "style-src 'self' 'unsafe-inline'",  # BokehJS styles its elements in place
+        "img-src 'self' data: blob:",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+    )
+)
 HEADERS = {"content-security-policy": POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.staticfiles import StaticFiles
 
 from perps_kit.api.chart import candle_columns, signal_marks
-from perps_kit.api.views import DecisionView, PositionView, SignalView, finite, side_word
+from perps_kit.api.views import DecisionView, PositionView, finite, side_word
 from perps_kit.storage import queries
 from perps_kit.storage.models import json_safe
 from perps_kit.storage.outbox import depth

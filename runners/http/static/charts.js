@@ -5,7 +5,7 @@ const $ = id => document.getElementById(id);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const KEEP = 1500, LEAD = 5;
 let items = null, palette = {}, models = null, bars = null, chart = null, lines = {}, equityTime = null;
-let following = true, moving = false, picked = () => {}, follow = null;
+let drawn = null, following = true, moving = false, picked = () => {}, follow = null;
 
 export const lastBar = () => bars?.open_time.at(-1) ?? null;
 export const lastEquity = () => equityTime;
@@ -77,7 +77,7 @@ function draw() {
   const span = chart.minutes * 60000, color = bars.close.map((c, i) => c >= bars.open[i] ? palette.up : palette.down);
   const thin = (Math.max(...bars.high) - Math.min(...bars.low)) / 800;  // a bar that closed where it opened is still a line
   const top = bars.open.map((o, i) => Math.max(o, bars.close[i]) + thin / 2), bottom = bars.open.map((o, i) => Math.min(o, bars.close[i]) - thin / 2);
-  models.candles.data = { ...bars, top, bottom, color, width: bars.close.map(() => span * 0.72) };
+  drawn = { ...bars, top, bottom, color, width: bars.close.map(() => span * 0.72) };
   models.entries.data = { ...chart.entries, angle: chart.entries.side.map(s => s === "short" ? Math.PI : 0) };
   models.exits.data = { ...chart.exits, color: chart.exits.gross_r.map(r => r > 0.02 ? palette.up : r < -0.02 ? palette.down : palette.text) };
   const alpha = status => status.map(s => s === "closed" ? 0.5 : 1);
@@ -85,7 +85,7 @@ function draw() {
   models.targets.data = { ...chart.targets, alpha: chart.targets.status.map((s, i) => chart.targets.reached[i] ? 0.9 : s === "closed" ? 0.3 : 1) };
   const close = bars.close.at(-1);
   models.last.setv({ location: close ?? 0, visible: close != null });
-  if (following) frame();
+  if (following) frame(); else fit();
 }
 
 function frame() {
@@ -103,7 +103,10 @@ function fit() {
   const { start, end } = models.window;
   let low = Infinity, high = -Infinity, most = 0;
   const reach = (a, b) => { low = Math.min(low, a); high = Math.max(high, b); };
-  bars.time.forEach((t, i) => { if (t >= start && t <= end) { reach(bars.low[i], bars.high[i]); most = Math.max(most, bars.volume[i]); } });
+  const half = chart.minutes * 30000, from = bars.time.findIndex(t => t + half > start), past = bars.time.findIndex(t => t - half >= end);
+  const view = Object.fromEntries(Object.entries(drawn).map(([name, values]) => [name, from < 0 ? [] : values.slice(from, past < 0 ? undefined : past)]));
+  models.candles.data = view;  // bars out of view would leave slivers at the chart's edge
+  view.time.forEach((_, i) => { reach(view.low[i], view.high[i]); most = Math.max(most, view.volume[i]); });
   for (const lines of [chart.stops, chart.targets]) lines.price.forEach((p, i) => { if (lines.end[i] >= start && lines.begin[i] <= end) reach(p, p); });
   if (low > high) return;
   const room = (high - low || high * 0.001) * 0.05;
