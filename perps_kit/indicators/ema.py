@@ -31,5 +31,6 @@ class EMA(NamedTuple):
     def update(self, x: float) -> "tuple[EMA, float]":
         if isnan(x): return self, nan
         k = self.k + 1
-        y = self.y + (x - self.y) / k if k <= self.n else self.y + 2.0 / (self.n + 1) * (x - self.y)  # nonzero: k and n are at least 1
+        weight = 1.0 / k if k <= self.n else 2.0 / (self.n + 1)  # nonzero: k and n are at least 1
+        y = self.y + weight * (x - self.y)
         return EMA(self.n, k, y), (y if k >= self.n else nan)
