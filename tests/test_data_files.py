@@ -29,7 +29,8 @@ def csv(path: Path, times: list[str], head: str = "open_time,open,high,low,close
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns", "iso", "iso-z", "date"])
 def test_times_in_any_unit(unit: str, tmp_path: Path) -> None:
     times = [START + 900_000 * k for k in range(3)]
-    text = dict(s=[str(t // 1000) for t in times], ms=[f"{t}" for t in times], us=[f"{t}000" for t in times], ns=[f"{t}000000" for t in times],
+    text = {name: [f"{t}{zeros}" for t in times] for name, zeros in (("ms", ""), ("us", "000"), ("ns", "000000"))}
+    text |= dict(s=[str(t // 1000) for t in times],
                 iso=[iso(t) + ":00" for t in times], date=[iso(t) + ":00+00:00" for t in times])
     text["iso-z"] = [iso(t).replace(" ", "T") + ":00Z" for t in times]
     head = "date,open,high,low,close,volume\n" if unit in ("iso", "date") else "open_time,open,high,low,close,volume\n"
@@ -61,7 +62,8 @@ def test_packed_csv(tmp_path: Path) -> None:
 
 def test_empty_cells_are_nan_and_found_by_the_check(tmp_path: Path) -> None:
     path = tmp_path / "BTCUSDT-15m.csv"
-    lines = ("open_time,open,high,low,close,volume", f"{START},1,2,0.5,1,3", f"{START + 900_000},1,,0.5,NaN,3", f"{START + 1_800_000},1,2,0.5,1,3")
+    rows = ((START, "1,2,0.5,1,3"), (START + 900_000, "1,,0.5,NaN,3"), (START + 1_800_000, "1,2,0.5,1,3"))
+    lines = ["open_time,open,high,low,close,volume", *(f"{time},{row}" for time, row in rows)]
     path.write_text("\n".join(lines))
     assert check(read_bars(path)).count("nan") == 1
 

@@ -126,7 +126,7 @@ def read_table(path: str | Path) -> "pa.Table":
     try:
         if path.suffix in (".parquet", ".pq"):
             import pyarrow.parquet as pq
-            return pq.read_table(path, partitioning=None)
+            return pq.ParquetFile(path).read()         # read_table would add the folders' names as columns
         if path.suffix in (".feather", ".arrow"):
             import pyarrow.feather as feather
             return feather.read_table(path)

@@ -7,9 +7,8 @@ __all__ = ['REMARKS', 'HOLE', 'AMOUNTS', 'faults', 'Finding', 'Report', 'check',
            'repair']
 
 # %% ../../nbs/10_data/00_series.ipynb #series-imports
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
@@ -40,7 +39,8 @@ def faults(bars: Bars) -> dict[str, np.ndarray]:
                 flat=numbers & (bars.volume == 0) & (bars.high == bars.low) & ~bars.synthetic, synthetic=bars.synthetic)
 
 # %% ../../nbs/10_data/00_series.ipynb #series-report
-class Finding(NamedTuple):
+@dataclass(frozen=True)
+class Finding:
     "One kind of fault in a series."
     kind: str
     count: int                  # rows; for a gap, holes
@@ -67,7 +67,7 @@ class Report:
     def facts(self) -> dict:
         "The same for JSON."
         return dict(symbol=self.symbol, timeframe=self.timeframe, rows=self.rows, start=iso(self.start), end=iso(self.end),
-                    missing=self.missing, ok=self.ok, findings=[f._asdict() for f in self.findings])
+                    missing=self.missing, ok=self.ok, findings=[asdict(f) for f in self.findings])
 
 # %% ../../nbs/10_data/00_series.ipynb #series-check
 def check(bars: Bars, examples: int = 3) -> Report:
