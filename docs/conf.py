@@ -1,12 +1,13 @@
 "Sphinx settings of the site. `build.py` lays out the pages and starts Sphinx; nothing here or in the pages asks the network."
 
 import json
+import os
 import re
 from configparser import ConfigParser
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BUILT = HERE / "_build"
+BUILT = Path(os.environ.get("PERPS_DOCS_BUILT", HERE / "_build"))
 reader = ConfigParser(delimiters=["="])
 reader.read(HERE.parent / "settings.ini", encoding="utf-8")
 
