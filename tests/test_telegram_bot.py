@@ -1,4 +1,5 @@
 "The bot and the outbox end to end: the unmodified Telethon client against a Telegram on loopback."
+
 import asyncio
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,7 +9,8 @@ from mtproto.server import TOKEN, Fault, Telegram
 from sqlalchemy import select
 from telethon.tl.types import MessageEntityBold, MessageEntityCode
 
-from perps_kit.storage.models import Chat, DecisionRow, Outbox as OutboxRow, SignalRow
+from perps_kit.storage.models import Chat, DecisionRow, SignalRow
+from perps_kit.storage.models import Outbox as OutboxRow
 from perps_kit.telegram.facts import CLOSE, SIGNAL
 from runners.db.connect import Database, open_database
 from runners.errors import ConfigError
@@ -27,7 +29,8 @@ WHY = f"why:{SIGNAL['id']}"
 
 @pytest.fixture
 async def telegram():
-    async with Telegram() as telegram: yield telegram
+    async with Telegram() as telegram:
+        yield telegram
 
 
 @pytest.fixture
@@ -50,56 +53,86 @@ def make_bot(telegram: Telegram, queries: Any, pace: Pace, token: str = TOKEN, *
 async def running(telegram: Telegram, database: Database, queries: Any = None, store: Any = None, **options: Any):
     "A bot and an outbox's sender at work, ended as a crash would end them: without a word."
     pace = quick()
-    bot = make_bot(telegram, queries or DatabaseQueries(database, ServiceState(ready=True, venue="binanceusdm"), CLOCK, lambda symbol: 0.01), pace, **options)
+    bot = make_bot(
+        telegram,
+        queries or DatabaseQueries(database, ServiceState(ready=True, venue="binanceusdm"), CLOCK, lambda symbol: 0.01),
+        pace,
+        **options,
+    )
     await bot.connect()
     box = Outbox(store or SqlOutbox(database), bot.sender, CLOCK, pace, poll=0.05, within=3.0)
     tasks = [asyncio.create_task(bot.run()), asyncio.create_task(box.run())]
     try:
         yield bot, box
     finally:
-        for task in tasks: task.cancel()
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await bot.close()
 
 
 async def subscribe(database: Database, *chats: int) -> None:
     async with database.write() as session:
-        for chat in chats: session.add(Chat(id=chat, language="en", subscribed=True, created_at=1))
+        for chat in chats:
+            session.add(Chat(id=chat, language="en", subscribed=True, created_at=1))
 
 
 async def announce(database: Database, *keys: str, kind: str = "signal", facts: Any = SIGNAL) -> None:
     async with database.write() as session:
-        for key in keys: await enqueue(session, kind, facts, key, CLOCK.now())
+        for key in keys:
+            await enqueue(session, kind, facts, key, CLOCK.now())
 
 
 async def waiting(database: Database) -> list[OutboxRow]:
-    async with database.read() as session: return list(await session.scalars(select(OutboxRow).where(OutboxRow.sent_at.is_(None))))
+    async with database.read() as session:
+        return list(await session.scalars(select(OutboxRow).where(OutboxRow.sent_at.is_(None))))
 
 
 async def settled(database: Database, within: float = 5.0) -> None:
     async with asyncio.timeout(within):
-        while await waiting(database): await asyncio.sleep(0.02)
+        while await waiting(database):
+            await asyncio.sleep(0.02)
 
 
 async def add_decision(database: Database) -> None:
     async with database.write() as session:
         stored = {k: v for k, v in SIGNAL.items() if k != "tick"}
-        session.add(SignalRow(**stored, venue="binanceusdm", atr=1.0, raw=7.8, score=78.0, origin=1, status="active", created_at=CLOCK.now()))
-        session.add(DecisionRow(venue="binanceusdm", time=SIGNAL["close_time"], strategy="ema_scalper", symbol="SOLUSDT", minutes=15, side=1, mode="TREND",
-                                outcome="published", reason="", features={}, signal_id=SIGNAL["id"],
-                                verdicts=[dict(gate="volume", passed=True, value="1.83", reason=""), dict(gate="score", passed=True, value="78", reason="")]))
+        session.add(
+            SignalRow(**stored, venue="binanceusdm", atr=1.0, raw=7.8, score=78.0, origin=1, status="active", created_at=CLOCK.now())
+        )
+        session.add(
+            DecisionRow(
+                venue="binanceusdm",
+                time=SIGNAL["close_time"],
+                strategy="ema_scalper",
+                symbol="SOLUSDT",
+                minutes=15,
+                side=1,
+                mode="TREND",
+                outcome="published",
+                reason="",
+                features={},
+                signal_id=SIGNAL["id"],
+                verdicts=[
+                    dict(gate="volume", passed=True, value="1.83", reason=""),
+                    dict(gate="score", passed=True, value="78", reason=""),
+                ],
+            )
+        )
 
 
 async def test_start_is_answered_with_a_welcome_and_subscribes(telegram, database):
     async with running(telegram, database):
         telegram.say(77, "/start")
-        welcome, = await telegram.texts(77, 1)
+        (welcome,) = await telegram.texts(77, 1)
         assert welcome.text.startswith("Welcome.") and "/positions: what is open now" in welcome.text
         assert telegram.commands == ["start", "stop", "status", "signals", "positions", "why", "help"]
-        async with database.read() as session: assert (await session.get(Chat, 77)).subscribed
+        async with database.read() as session:
+            assert (await session.get(Chat, 77)).subscribed
         telegram.say(77, "/stop")
         await telegram.texts(77, 2)
-        async with database.read() as session: assert not (await session.get(Chat, 77)).subscribed
+        async with database.read() as session:
+            assert not (await session.get(Chat, 77)).subscribed
 
 
 async def test_a_signal_arrives_in_bold_with_a_button_that_answers(telegram, database):
@@ -107,8 +140,12 @@ async def test_a_signal_arrives_in_bold_with_a_button_that_answers(telegram, dat
     await add_decision(database)
     await announce(database, SIGNAL["id"])
     async with running(telegram, database):
-        signal, = await telegram.texts(77, 1)
-        bold = [signal.text.encode("utf-16-le")[2 * e.offset:2 * (e.offset + e.length)].decode("utf-16-le") for e in signal.entities if isinstance(e, MessageEntityBold)]
+        (signal,) = await telegram.texts(77, 1)
+        bold = [
+            signal.text.encode("utf-16-le")[2 * e.offset : 2 * (e.offset + e.length)].decode("utf-16-le")
+            for e in signal.entities
+            if isinstance(e, MessageEntityBold)
+        ]
         assert bold == ["SOL/USDT LONG", "78"] and sum(isinstance(e, MessageEntityCode) for e in signal.entities) == 5
         assert signal.buttons == [("Why?", WHY.encode())]
         assert await asyncio.wait_for(telegram.press(signal, signal.buttons[0][1]), 5) == ""
@@ -123,9 +160,21 @@ async def test_a_signal_arrives_in_bold_with_a_button_that_answers(telegram, dat
 async def test_every_command_is_answered(telegram, database):
     await add_decision(database)
     async with running(telegram, database):
-        for count, (asked, word) in enumerate((("/help", "What I answer"), ("/status", "All is well"), ("/signals", "SOL/USDT LONG"), ("/positions", "Nothing is open"),
-                                              (f"/why {SIGNAL['id']}", "Enough volume"), ("/why 1", "Enough volume"), ("/why 99", "no signal or decision 99"),
-                                              ("/why", "press its"), ("/dance", "do not know"), ("/status@kit_bot", "All is well")), 1):
+        for count, (asked, word) in enumerate(
+            (
+                ("/help", "What I answer"),
+                ("/status", "All is well"),
+                ("/signals", "SOL/USDT LONG"),
+                ("/positions", "Nothing is open"),
+                (f"/why {SIGNAL['id']}", "Enough volume"),
+                ("/why 1", "Enough volume"),
+                ("/why 99", "no signal or decision 99"),
+                ("/why", "press its"),
+                ("/dance", "do not know"),
+                ("/status@kit_bot", "All is well"),
+            ),
+            1,
+        ):
             telegram.say(77, asked)
             assert word in (await telegram.texts(77, count))[-1].text
         telegram.say(77, "good morning")
@@ -138,16 +187,19 @@ async def test_a_flood_wait_delays_everything_and_loses_nothing(telegram, databa
     await subscribe(database, 1, 2, 3)
     telegram.floods = [1]
     await announce(database, "a", "b")
-    async with running(telegram, database): await settled(database, 10)
+    async with running(telegram, database):
+        await settled(database, 10)
     assert sorted(m.chat for m in telegram.sent) == [1, 1, 2, 2, 3, 3]
-    async with database.read() as session: assert {row.attempts for row in await session.scalars(select(OutboxRow))} == {1}
+    async with database.read() as session:
+        assert {row.attempts for row in await session.scalars(select(OutboxRow))} == {1}
 
 
 async def test_a_reader_who_blocked_the_bot_is_unsubscribed(telegram, database):
     await subscribe(database, 1, 2)
     telegram.blocked = {1}
     await announce(database, "a", "b")
-    async with running(telegram, database): await settled(database)
+    async with running(telegram, database):
+        await settled(database)
     assert [m.chat for m in telegram.sent] == [2, 2]
     async with database.read() as session:
         assert not (await session.get(Chat, 1)).subscribed and (await session.get(Chat, 2)).subscribed
@@ -160,7 +212,8 @@ async def test_a_connection_lost_in_mid_send_gives_one_message(telegram, databas
     await subscribe(database, 1)
     telegram.drops, telegram.strict_duplicates = [when], strict
     await announce(database, "a")
-    async with running(telegram, database): await settled(database, 15)
+    async with running(telegram, database):
+        await settled(database, 15)
     assert len(telegram.sent) == 1 and telegram.attempts >= 2
 
 
@@ -183,22 +236,27 @@ class CrashesBeforeMarking(SqlOutbox):
 async def test_a_new_sender_over_the_same_database_sends_nothing_twice(telegram, database):
     await subscribe(database, 1, 2, 3)
     await announce(database, "a", "b", "c")
-    async with running(telegram, database, store=CrashesBeforeMarking(database)): await telegram.until(lambda: len(telegram.sent) == 3)
+    async with running(telegram, database, store=CrashesBeforeMarking(database)):
+        await telegram.until(lambda: len(telegram.sent) == 3)
     assert len(await waiting(database)) == 9
-    async with running(telegram, database): await settled(database)
-    async with running(telegram, database): await asyncio.sleep(0.2)
+    async with running(telegram, database):
+        await settled(database)
+    async with running(telegram, database):
+        await asyncio.sleep(0.2)
     assert len(telegram.sent) == 9 and len({m.random_id for m in telegram.sent}) == 9 and telegram.attempts == 12
     assert [m.random_id for m in telegram.sent if m.chat == 1] == [row.random_id for row in await sent_to(database, "1")]
 
 
 async def sent_to(database: Database, chat: str) -> list[OutboxRow]:
-    async with database.read() as session: return list(await session.scalars(select(OutboxRow).where(OutboxRow.recipient == chat).order_by(OutboxRow.id)))
+    async with database.read() as session:
+        return list(await session.scalars(select(OutboxRow).where(OutboxRow.recipient == chat).order_by(OutboxRow.id)))
 
 
 async def test_a_group_gets_its_messages_too(telegram, database):
     await subscribe(database, -55)
     await announce(database, "a", kind="close", facts=CLOSE)
-    async with running(telegram, database): await settled(database)
+    async with running(telegram, database):
+        await settled(database)
     assert telegram.sent[0].chat == -55 and "+1.17 R" in telegram.sent[0].text
     assert (await sent_to(database, "-55"))[0].message_id == telegram.sent[0].id
 
@@ -207,13 +265,16 @@ async def test_a_message_that_telegram_refuses_is_kept_with_its_words(telegram, 
     await subscribe(database, 1, 2)
     telegram.faults = [Fault(400, "ENTITY_BOUNDS_INVALID"), Fault(403, "CHAT_WRITE_FORBIDDEN")]
     await announce(database, "a")
-    async with running(telegram, database): await settled(database)
+    async with running(telegram, database):
+        await settled(database)
     errors = [(await sent_to(database, chat))[0].error for chat in "12"]
     assert any("ENTITY" in e or "entit" in e for e in errors) and len(telegram.sent) == 0
     assert "caused by" not in "".join(errors)
 
 
-@pytest.mark.parametrize("token, words", [("1:wrong", "does not accept the bot token"), ("nonsense", "not of the form"), ("", "not of the form")])
+@pytest.mark.parametrize(
+    "token, words", [("1:wrong", "does not accept the bot token"), ("nonsense", "not of the form"), ("", "not of the form")]
+)
 async def test_a_wrong_token_is_one_sentence_with_the_remedy(telegram, database, token, words):
     with pytest.raises(ConfigError) as refused:
         await make_bot(telegram, None, quick(), token).connect()
@@ -223,20 +284,26 @@ async def test_a_wrong_token_is_one_sentence_with_the_remedy(telegram, database,
 
 
 async def test_a_telegram_that_is_not_there_is_an_outage_and_no_wrong_setting(database):
-    async with Telegram() as gone: pass
+    async with Telegram() as gone:
+        pass
     bot = make_bot(gone, None, quick(), patience=0.5)
-    with pytest.raises(Unreachable, match="did not answer within"): await bot.run()
+    with pytest.raises(Unreachable, match="did not answer within"):
+        await bot.run()
 
 
 async def test_a_kept_session_needs_no_second_login(telegram, database):
-    async with running(telegram, database) as (bot, _): session = bot.session
-    async with running(telegram, database, session=session): pass
+    async with running(telegram, database) as (bot, _):
+        session = bot.session
+    async with running(telegram, database, session=session):
+        pass
     assert telegram.logins == 1
     telegram.keys.clear()
     bot = make_bot(telegram, None, quick(), session=session)
     for _ in range(3):
-        try: await bot.connect()
-        except Unreachable: continue
+        try:
+            await bot.connect()
+        except Unreachable:
+            continue
         break
     assert telegram.logins == 2
     await bot.close()
@@ -245,17 +312,22 @@ async def test_a_kept_session_needs_no_second_login(telegram, database):
 class Troubled(DatabaseQueries):
     "Questions that end badly."
 
-    async def status(self): raise Unavailable("secret-host:5432 is down")
+    async def status(self):
+        raise Unavailable("secret-host:5432 is down")
 
-    async def signals(self, limit): await asyncio.sleep(60)
+    async def signals(self, limit):
+        await asyncio.sleep(60)
 
-    async def positions(self): raise KeyError("/secret/path")
+    async def positions(self):
+        raise KeyError("/secret/path")
 
 
 async def test_trouble_is_admitted_but_never_shown(telegram, database, caplog):
     queries = Troubled(database, ServiceState(), CLOCK)
     async with running(telegram, database, queries, within=0.3):
-        for count, (asked, word) in enumerate((("/status", "No answer in time"), ("/signals", "No answer in time"), ("/positions", "Something went wrong")), 1):
+        for count, (asked, word) in enumerate(
+            (("/status", "No answer in time"), ("/signals", "No answer in time"), ("/positions", "Something went wrong")), 1
+        ):
             telegram.say(77, asked)
             assert word in (await telegram.texts(77, count))[-1].text
     assert "secret" not in "".join(m.text for m in telegram.sent) and "/secret/path" in caplog.text

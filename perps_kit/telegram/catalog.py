@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 # %% ../../nbs/86_telegram/01_catalog.ipynb #catalog-english-messages
 ENGLISH = {
-    "welcome": "<b>Welcome.</b> This chat now receives every signal: entry, stop, targets, and later how it ended. Each one has a <b>Why?</b> button.\n\n{commands}",
+    "welcome": "<b>Welcome.</b> This chat now receives every signal: entry, stop, targets, and later how it ended. "
+    "Each one has a <b>Why?</b> button.\n\n{commands}",
     "goodbye": "This chat receives no more signals. /start brings them back.",
     "help": "<b>What I answer</b>\n{commands}\n\nSignals are calculations, not advice: past results promise nothing.",
     "command.start": "receive signals in this chat",
@@ -104,20 +105,25 @@ ENGLISH |= {
     "signals.line": "{mark} <b>{pair} {side}</b> {timeframe} · {time} · <code>{entry}</code> · {state}",
     "positions.title": "<b>Open positions</b>",
     "positions.none": "Nothing is open.",
-    "positions.line": "{mark} <b>{pair} {side}</b> · {state} · <code>{entry}</code> → <code>{last}</code> · {r} R · stop <code>{stop}</code> · {share} % left",
+    "positions.line": "{mark} <b>{pair} {side}</b> · {state} · <code>{entry}</code> → <code>{last}</code> · {r} R "
+    "· stop <code>{stop}</code> · {share} % left",
     "positions.account": "{line} · {account}",
 }
 
 # %% ../../nbs/86_telegram/01_catalog.ipynb #catalog-english-gates
 ENGLISH |= {
-    "gate.data": "Good data", "gate.data_quality": "Good data", "gate.enabled": "Symbol switched on", "gate.muted": "Symbol not muted",
+    "gate.data": "Good data", "gate.data_quality": "Good data",
+    "gate.enabled": "Symbol switched on", "gate.muted": "Symbol not muted",
     "gate.session": "Inside the trading session", "gate.threshold": "Raw score high enough", "gate.regime": "Fits the market regime",
-    "gate.btc": "Bitcoin does not object", "gate.htf": "Higher timeframes agree", "gate.cvd": "Order flow", "gate.factors": "Enough factors agree",
+    "gate.btc": "Bitcoin does not object", "gate.htf": "Higher timeframes agree",
+    "gate.cvd": "Order flow", "gate.factors": "Enough factors agree",
     "gate.score": "Score high enough", "gate.conflict": "No stronger opposite signal", "gate.opposite": "No open opposite position",
     "gate.duplicate": "Not a repeat", "gate.lock": "Strategy is free on this symbol",
-    "gate.cooldown": "Cooldown over", "gate.memory": "Adaptive memory agrees", "gate.publish": "Published", "gate.late": "Bar arrived in time",
-    "gate.volume": "Enough volume", "gate.rsi": "RSI in its band", "gate.room": "Room before the next zone", "gate.alignment": "Higher timeframes agree",
-    "gate.volatility": "Volatility in range", "gate.stop_width": "Stop not too wide", "gate.spacing": "Not too soon after the last one",
+    "gate.cooldown": "Cooldown over", "gate.memory": "Adaptive memory agrees",
+    "gate.publish": "Published", "gate.late": "Bar arrived in time",
+    "gate.volume": "Enough volume", "gate.rsi": "RSI in its band", "gate.room": "Room before the next zone",
+    "gate.alignment": "Higher timeframes agree", "gate.volatility": "Volatility in range", "gate.stop_width": "Stop not too wide",
+    "gate.spacing": "Not too soon after the last one",
     "part.volume": "volume", "part.momentum": "momentum", "part.trend": "trend", "part.headroom": "RSI headroom", "part.room": "room",
     "part.overlap": "session overlap",
     "duration.minutes": "{minutes} min", "duration.hours": "{hours} h {minutes} min", "duration.days": "{days} d {hours} h",

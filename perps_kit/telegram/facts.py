@@ -106,12 +106,15 @@ class AlertFacts(TypedDict):
     text: str
 
 # %% ../../nbs/86_telegram/02_facts.ipynb #facts-samples
-SIGNAL: SignalFacts = dict(
+SIGNAL: SignalFacts = SignalFacts(
     id="9f2c4e1ab8d07c35a6e1d2f3b4c5d6e7", strategy="ema_scalper", symbol="SOLUSDT", side=1, mode="TREND", minutes=15,
-    close_time=1_790_000_100_000, entry=100.0, stop=98.5, preset="TRIPLE", targets=[101.2, 101.8, 102.25], multiples=[0.8, 1.2, 1.5],
-    final=78.0, components={"volume": 2.1, "momentum": 1.6, "trend": 2.0, "headroom": 1.1, "room": 1.0, "overlap": 0.0}, warm=True, tick=0.01)
+    close_time=1_790_000_100_000, entry=100.0, stop=98.5, preset="TRIPLE", targets=[101.2, 101.8, 102.25],
+    multiples=[0.8, 1.2, 1.5], final=78.0, warm=True, tick=0.01,
+    components={"volume": 2.1, "momentum": 1.6, "trend": 2.0, "headroom": 1.1, "room": 1.0, "overlap": 0.0})
 
-CLOSE: CloseFacts = dict(
+CLOSE: CloseFacts = CloseFacts(
     id=SIGNAL["id"], strategy="ema_scalper", symbol="SOLUSDT", side=1, minutes=15, exit_type="TP3", entry=100.0,
-    legs=[dict(kind="tp1", weight=0.3, price=101.2), dict(kind="tp2", weight=0.4, price=101.8), dict(kind="tp3", weight=0.3, price=102.25)],
-    result="WIN", gross_r=1.17, gross_percent=1.755, net_percent=1.6541225, entry_time=1_790_000_100_000, exit_time=1_790_009_100_000, tick=0.01)
+    legs=[LegFacts(kind="tp1", weight=0.3, price=101.2), LegFacts(kind="tp2", weight=0.4, price=101.8),
+          LegFacts(kind="tp3", weight=0.3, price=102.25)],
+    result="WIN", gross_r=1.17, gross_percent=1.755, net_percent=1.6541225, entry_time=1_790_000_100_000, exit_time=1_790_009_100_000,
+    tick=0.01)

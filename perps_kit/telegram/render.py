@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ..core.signal import PRESET_NAMES
 from .catalog import Html, Texts
-from .facts import CLOSE, SIGNAL, AlertFacts, CloseFacts, PositionFacts, SignalFacts, StatusFacts, WhyFacts
+from .facts import AlertFacts, CloseFacts, PositionFacts, SignalFacts, StatusFacts, WhyFacts
 from .words import DASH, duration, number, pair, plain, price, signed, timeframe, when
 from ..trackers.plan import SIZES, TRAILS
 
@@ -74,7 +74,8 @@ def mark(side: Any) -> str:
 
 def head(texts: Texts, facts: Mapping[str, Any]) -> dict[str, Any]:
     "What every title names."
-    return dict(mark=mark(facts["side"]), pair=pair(facts["symbol"]), side=side_word(texts, facts["side"]), timeframe=timeframe(facts["minutes"]))
+    side = facts["side"]
+    return dict(mark=mark(side), pair=pair(facts["symbol"]), side=side_word(texts, side), timeframe=timeframe(facts["minutes"]))
 
 
 def strategy_word(texts: Texts, facts: Mapping[str, Any]) -> Html:
@@ -93,7 +94,8 @@ def target_lines(texts: Texts, facts: SignalFacts) -> list[Html]:
     "A line for each target, and one for a runner."
     sizes, trails = ladder(facts["preset"])
     found = [(k, x, m) for k, (x, m) in enumerate(zip(facts["targets"], facts["multiples"])) if isfinite(number(x))]
-    lines = [texts("signal.target", number=k + 1, price=price(x, facts.get("tick")), multiple=plain(m), share=plain(100 * sizes[k], 0)) for k, x, m in found]
+    lines = [texts("signal.target", number=k + 1, price=price(x, facts.get("tick")), multiple=plain(m), share=plain(100 * sizes[k], 0))
+             for k, x, m in found]
     return [*lines, texts("signal.runner", share=plain(100 * sizes[2], 0))] if trails else lines
 
 
@@ -137,8 +139,8 @@ def close_message(texts: Texts, facts: CloseFacts) -> Message:
     names, exit_word, tick = head(texts, facts), texts.name("exit", facts["exit_type"]), facts.get("tick")
     if not facts.get("legs"):
         return Message(texts("close.cancelled", **{**names, "mark": "⚪"}, reason=exit_word), why_button(texts, facts["id"]))
-    legs = [texts("close.leg", part=texts.name("close.leg", leg["kind"]), share=plain(100 * number(leg["weight"]), 1), price=price(leg["price"], tick))
-            for leg in facts.get("legs", ())]
+    legs = [texts("close.leg", part=texts.name("close.leg", leg["kind"]), share=plain(100 * number(leg["weight"]), 1),
+                  price=price(leg["price"], tick)) for leg in facts.get("legs", ())]
     result = facts.get("result", "BREAKEVEN")
     roi = LEVERAGE * number(facts.get("gross_percent"))
     held = int(number(facts.get("exit_time", 0)) - number(facts.get("entry_time", 0)))
@@ -158,7 +160,8 @@ def close_message(texts: Texts, facts: CloseFacts) -> Message:
 # %% ../../nbs/86_telegram/04_render.ipynb #render-why
 def verdict_line(texts: Texts, verdict: Mapping[str, Any]) -> Html:
     "One gate's answer in plain words."
-    line = texts("why.passed" if verdict["passed"] else "why.failed", gate=texts.name("gate", str(verdict["gate"])), value=verdict.get("value") or DASH)
+    key = "why.passed" if verdict["passed"] else "why.failed"
+    line = texts(key, gate=texts.name("gate", str(verdict["gate"])), value=verdict.get("value") or DASH)
     reason = str(verdict.get("reason") or "")
     return texts("why.reason", line=line, reason=reason) if reason and reason != verdict["gate"] else line
 
@@ -167,7 +170,8 @@ def why_message(texts: Texts, facts: WhyFacts | None, id: str = "") -> Message:
     "The story of a decision."
     if facts is None: return Message(texts("why.none", id=id))
     outcome = facts["outcome"]
-    told = texts("outcome.rejected", reason=texts.name("gate", facts["reason"])) if outcome == "rejected" else texts.name("outcome", outcome)
+    told = texts("outcome.rejected", reason=texts.name("gate", facts["reason"])) if outcome == "rejected" \
+        else texts.name("outcome", outcome)
     lines = [
         texts("why.title", **head(texts, facts), strategy=strategy_word(texts, facts), time=when(facts["time"])), told, "",
         *(verdict_line(texts, v) for v in facts["verdicts"]),
@@ -197,8 +201,8 @@ def positions_message(texts: Texts, rows: Sequence[PositionFacts]) -> Message:
     for row in rows:
         tick, whole, names = row.get("tick"), number(row["quantity"]), head(texts, {"minutes": 0, **row})
         share = 100 * number(row["quantity_left"]) / whole if whole > 0 else 0.0
-        line = texts("positions.line", **names, state=texts.name("state", row["state"]), entry=price(row["entry"], tick), last=price(row["last"], tick),
-                     r=signed(row["open_r"]), stop=price(row["stop"], tick), share=plain(share, 0))
+        line = texts("positions.line", **names, state=texts.name("state", row["state"]), entry=price(row["entry"], tick),
+                     last=price(row["last"], tick), r=signed(row["open_r"]), stop=price(row["stop"], tick), share=plain(share, 0))
         lines.append(texts("positions.account", line=line, account=row["account"]) if row.get("account") else line)
     return Message(fit(texts, lines))
 
@@ -243,7 +247,7 @@ def help_message(texts: Texts) -> Message:
     return Message(texts("help", commands=command_list(texts)))
 
 # %% ../../nbs/86_telegram/04_render.ipynb #render-of
-RENDERERS: dict[str, Callable[..., Message]] = {"signal": signal_message, "close": close_message, "alert": alert_message, "reply": alert_message}
+RENDERERS: dict[str, Callable[..., Message]] = dict(signal=signal_message, close=close_message, alert=alert_message, reply=alert_message)
 
 
 def render(texts: Texts, kind: str, facts: Any, late: int = 0) -> Message:

@@ -22,6 +22,8 @@ from runners.telegram.ports import ChatGone, DeliveryError, Queries, Unavailable
 
 log = logging.getLogger(__name__)
 REMEDY = "set PERPS_TELEGRAM__TOKEN to the token that @BotFather shows for your bot, or unset it to run without Telegram"
+APPLICATION = "PERPS_TELEGRAM__API_ID and PERPS_TELEGRAM__API_HASH: my.telegram.org gives both"
+BAD_APPLICATION = f"Telegram does not know {APPLICATION}"
 BAD_TOKEN = (errors.AccessTokenInvalidError, errors.AccessTokenExpiredError, errors.UserDeactivatedError, errors.UserDeactivatedBanError)
 
 
@@ -30,9 +32,10 @@ class Bot:
 
     def __init__(self, queries: Queries, pace: Pace, *, token: str, api_id: int, api_hash: str, session: str = "",
                  server: tuple[int, str, int] | None = None, within: float = 5.0, patience: float = 30.0) -> None:
-        if not re.fullmatch(r"\d+:[A-Za-z0-9_-]+", token): raise ConfigError(f"the Telegram token is not of the form 123456:letters: {REMEDY}")
+        if not re.fullmatch(r"\d+:[A-Za-z0-9_-]+", token):
+            raise ConfigError(f"the Telegram token is not of the form 123456:letters: {REMEDY}")
         if api_id <= 0 or not api_hash:
-            raise ConfigError("a Telegram bot needs PERPS_TELEGRAM__API_ID and PERPS_TELEGRAM__API_HASH: my.telegram.org gives both")
+            raise ConfigError(f"a Telegram bot needs {APPLICATION}")
         self.queries, self.pace, self.token, self.api_id, self.api_hash = queries, pace, token, api_id, api_hash
         self.session, self.server, self.within, self.patience = session, server, within, patience
         self.client: TelegramClient | None = None
@@ -64,7 +67,7 @@ class Bot:
         except BAD_TOKEN:
             raise ConfigError(f"Telegram does not accept the bot token: {REMEDY}") from None
         except errors.ApiIdInvalidError:
-            raise ConfigError("Telegram does not know PERPS_TELEGRAM__API_ID and PERPS_TELEGRAM__API_HASH: copy both from my.telegram.org") from None
+            raise ConfigError(BAD_APPLICATION) from None
         except LOGGED_OUT:
             self.session = ""
             raise Unreachable("Telegram has forgotten the session: logging in anew") from None

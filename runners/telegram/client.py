@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from telethon import Button, TelegramClient
 from telethon import errors as e
@@ -15,9 +16,9 @@ from perps_kit.telegram.render import ButtonSpec, Message
 from runners.telegram.ports import ChatGone, Failed, Refused, Unreachable, Wait
 
 GONE = (
-    e.UserIsBlockedError, e.InputUserDeactivatedError, e.PeerIdInvalidError, e.ChatIdInvalidError, e.ChannelInvalidError, e.ChannelPrivateError,
-    e.ChatWriteForbiddenError, e.ChatForbiddenError, e.ChatRestrictedError, e.ChatAdminRequiredError, e.UserBannedInChannelError,
-    e.ChatSendPlainForbiddenError, e.BotGroupsBlockedError, e.UserIsBotError,
+    e.UserIsBlockedError, e.InputUserDeactivatedError, e.PeerIdInvalidError, e.ChatIdInvalidError, e.ChannelInvalidError,
+    e.ChannelPrivateError, e.ChatWriteForbiddenError, e.ChatForbiddenError, e.ChatRestrictedError, e.ChatAdminRequiredError,
+    e.UserBannedInChannelError, e.ChatSendPlainForbiddenError, e.BotGroupsBlockedError, e.UserIsBotError,
 )
 LOGGED_OUT = (e.UnauthorizedError, e.AuthKeyError, e.AuthKeyNotFound)
 
@@ -59,7 +60,8 @@ class TelegramSender:
         client = self.client()
         if client is None or not client.is_connected(): raise Unreachable("not connected to Telegram")
         text, entities = html.parse(message.html)
-        request = SendMessageRequest(peer_of(chat), text, no_webpage=True, random_id=random_id, entities=entities, reply_markup=keyboard(client, message.buttons))
+        markup = keyboard(client, message.buttons)
+        request = SendMessageRequest(peer_of(chat), text, no_webpage=True, random_id=random_id, entities=entities, reply_markup=markup)
         try:
             return message_id(await client(request), random_id)
         except e.RandomIdDuplicateError:
@@ -80,7 +82,7 @@ class TelegramSender:
             raise Unreachable(f"no connection to Telegram ({type(error).__name__})") from error
 
 
-def message_id(result: object, random_id: int) -> int | None:
+def message_id(result: Any, random_id: int) -> int | None:
     "The new message's id in Telegram's answer."
     if isinstance(result, types.UpdateShortSentMessage): return result.id
     updates = getattr(result, "updates", [])

@@ -41,7 +41,8 @@ class Outbox:
     async def step(self) -> int:
         "Try everything that may go now; how many were tried."
         now = self.clock.now()
-        rows = [row for row in await self.store.due(now, self.batch) if self.pace.ready_at(row.chat) <= now + 50 or self.crowded(row.chat, now)]
+        due = await self.store.due(now, self.batch)
+        rows = [row for row in due if self.pace.ready_at(row.chat) <= now + 50 or self.crowded(row.chat, now)]
         async with asyncio.TaskGroup() as group:
             for row in rows: group.create_task(self.take(row))
         return len(rows)

@@ -12,6 +12,7 @@ from perps_kit.core.clock import DAY
 from perps_kit.storage import queries as q
 from perps_kit.storage.keep import insert_new
 from perps_kit.storage.models import Chat
+from perps_kit.storage.outbox import depth
 from perps_kit.telegram.facts import PositionFacts, SignalFacts, StatusFacts, WhyFacts
 from runners.db.connect import Database
 from runners.state import ServiceState
@@ -45,10 +46,10 @@ class DatabaseQueries:
         "How the service is, and its last 24 hours by its own clock."
         now = self.state.time or self.clock.now()
         async with self.read() as session:
-            day, symbols, waiting = await q.summary(session, now - DAY), await q.symbols(session), await q.summary(session)
-        return StatusFacts(mode=self.state.mode, venue=self.state.venue, ready=self.state.ready, missing=self.state.missing, time=self.state.time,
-                           symbols=len({(s["venue"], s["symbol"]) for s in symbols}), open=day["open"], signals=day["signals"], closed=day["closed"],
-                           waiting=waiting["messages"]["waiting"])
+            day, symbols, waiting = await q.summary(session, now - DAY), await q.symbols(session), await depth(session)
+        state, watched = self.state, {(s["venue"], s["symbol"]) for s in symbols}
+        return StatusFacts(mode=state.mode, venue=state.venue, ready=state.ready, missing=state.missing, time=state.time,
+                           symbols=len(watched), open=day["open"], signals=day["signals"], closed=day["closed"], waiting=waiting)
 
     async def signals(self, limit: int) -> list[SignalFacts]:
         "The newest first."

@@ -26,9 +26,10 @@ class SqlOutbox:
             chats = [int(row.recipient) for row in rows if row.recipient.lstrip("-").isdigit()]
             spoken: dict[str, str] = {}
             if chats:
-                for id, language in await session.execute(select(Chat.id, Chat.language).where(Chat.id.in_(chats))): spoken[str(id)] = language
-        return [Queued(row.id, row.kind, row.recipient, row.payload, row.random_id, row.created_at, row.attempts, spoken.get(row.recipient, "en"))
-                for row in rows]
+                found = await session.execute(select(Chat.id, Chat.language).where(Chat.id.in_(chats)))
+                spoken = {str(id): language for id, language in found}
+        return [Queued(row.id, row.kind, row.recipient, row.payload, row.random_id, row.created_at, row.attempts,
+                       spoken.get(row.recipient, "en")) for row in rows]
 
     async def next_due(self) -> int | None:
         "When the next one is due."

@@ -4,7 +4,7 @@ import asyncio
 import struct
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from inspect import Parameter, signature
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ class Fault(Exception):
 
 class Sent(NamedTuple):
     "A message of the bot's, as a person sees it."
+
     id: int
     chat: int
     text: str
@@ -46,15 +47,15 @@ class Telegram:
         self.sent: list[Sent] = []
         self.edits: dict[int, str] = {}
         self.by_random_id: dict[int, Sent] = {}
-        self.history: list[tuple[int, Any]] = []        # (pts, update): what GetDifference gives
+        self.history: list[tuple[int, Any]] = []  # (pts, update): what GetDifference gives
         self.commands: list[str] = []
         self.answers: dict[int, asyncio.Future[str]] = {}
         self.blocked: set[int] = set()
-        self.floods: list[int] = []                     # seconds for each of the next sends
-        self.faults: list[Fault] = []                   # for each of the next sends
-        self.drops: list[str] = []                      # "before" or "after" keeping the message, for each of the next sends
-        self.strict_duplicates = False                  # answer a known random_id with RANDOM_ID_DUPLICATE
-        self.silent = False                             # keep connections, answer no send
+        self.floods: list[int] = []  # seconds for each of the next sends
+        self.faults: list[Fault] = []  # for each of the next sends
+        self.drops: list[str] = []  # "before" or "after" keeping the message, for each of the next sends
+        self.strict_duplicates = False  # answer a known random_id with RANDOM_ID_DUPLICATE
+        self.silent = False  # keep connections, answer no send
         self.attempts = self.logins = self.message_id = self.queries = 0
         self.pts = 1
 
@@ -67,7 +68,8 @@ class Telegram:
     async def __aexit__(self, *_: object) -> None:
         self.server.close()
         self.cut()
-        if self.tasks: await asyncio.wait(list(self.tasks), timeout=2)
+        if self.tasks:
+            await asyncio.wait(list(self.tasks), timeout=2)
 
     @property
     def dc(self) -> tuple[int, str, int]:
@@ -75,19 +77,23 @@ class Telegram:
 
     def cut(self) -> None:
         "Drop every connection."
-        for wire in list(self.wires): wire.writer.transport.abort()
+        for wire in list(self.wires):
+            wire.writer.transport.abort()
 
     async def until(self, holds: Callable[[], Any], within: float = 5.0) -> Any:
         "Wait for a condition on this server; its value is returned."
         async with asyncio.timeout(within):
-            while not (value := holds()): await asyncio.sleep(0.005)
+            while not (value := holds()):
+                await asyncio.sleep(0.005)
         return value
 
     async def texts(self, chat: int, count: int, within: float = 5.0) -> list[Sent]:
         "The messages of a chat, once there are `count`."
+
         def enough() -> list[Sent]:
             mine = [m for m in self.sent if m.chat == chat]
             return mine if len(mine) >= count else []
+
         return await self.until(enough, within)
 
     def say(self, user: int, text: str, language: str = "en") -> None:
@@ -110,7 +116,8 @@ class Telegram:
         self.send_updates([self.history[-1][1]], users)
 
     def send_updates(self, updates: list, users: list) -> None:
-        for wire in self.wires: wire.send(bytes(t.Updates(updates, users, [], now(), 0)))
+        for wire in self.wires:
+            wire.send(bytes(t.Updates(updates, users, [], now(), 0)))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         wire, task = Wire(reader, writer, self.key, self.keys), asyncio.current_task()
@@ -119,8 +126,10 @@ class Telegram:
         self.wires.add(wire)
         try:
             async for message_id, request in wire.requests():
-                if isinstance(request, f.PingRequest): wire.send(bytes(t.Pong(message_id, request.ping_id)))
-                elif not isinstance(request, t.MsgsAck): self.handle(wire, message_id, request)
+                if isinstance(request, f.PingRequest):
+                    wire.send(bytes(t.Pong(message_id, request.ping_id)))
+                elif not isinstance(request, t.MsgsAck):
+                    self.handle(wire, message_id, request)
         except Gone:
             pass
         finally:
@@ -130,22 +139,27 @@ class Telegram:
 
     def handle(self, wire: Wire, message_id: int, request: Any) -> None:
         try:
-            if isinstance(request, f.messages.SendMessageRequest) and self.silent: return
+            if isinstance(request, f.messages.SendMessageRequest) and self.silent:
+                return
             wire.reply(message_id, self.answer(wire, request))
         except Fault as fault:
             wire.reply(message_id, bytes(t.RpcError(fault.code, fault.message)))
 
     def answer(self, wire: Wire, request: Any) -> bytes:
         assert wire.auth
-        if isinstance(request, f.help.GetConfigRequest): return bytes(config(self.port))
+        if isinstance(request, f.help.GetConfigRequest):
+            return bytes(config(self.port))
         if isinstance(request, f.auth.ImportBotAuthorizationRequest):
             self.logins += 1
-            if request.bot_auth_token != TOKEN: raise Fault(400, "ACCESS_TOKEN_INVALID")
+            if request.bot_auth_token != TOKEN:
+                raise Fault(400, "ACCESS_TOKEN_INVALID")
             self.logged_in.add(wire.auth.key_id)
             return bytes(t.auth.Authorization(bot()))
-        if wire.auth.key_id not in self.logged_in: raise Fault(401, "AUTH_KEY_UNREGISTERED")
+        if wire.auth.key_id not in self.logged_in:
+            raise Fault(401, "AUTH_KEY_UNREGISTERED")
         handler = HANDLERS.get(type(request))
-        if handler is None: raise Fault(400, "METHOD_INVALID")
+        if handler is None:
+            raise Fault(400, "METHOD_INVALID")
         return handler(self, wire, request)
 
     def get_users(self, _: Wire, request: f.users.GetUsersRequest) -> bytes:
@@ -160,7 +174,8 @@ class Telegram:
 
     def get_difference(self, _: Wire, request: f.updates.GetDifferenceRequest) -> bytes:
         missed = [update for pts, update in self.history if pts > request.pts]
-        if not missed: return bytes(t.updates.DifferenceEmpty(now(), 0))
+        if not missed:
+            return bytes(t.updates.DifferenceEmpty(now(), 0))
         messages = [u.message for u in missed]
         users = [person(m.peer_id.user_id, "en") for m in messages]
         return bytes(t.updates.Difference(messages, [], [], [], users, self.state()))
@@ -168,17 +183,25 @@ class Telegram:
     def send_message(self, wire: Wire, request: f.messages.SendMessageRequest) -> bytes:
         self.attempts += 1
         drop = self.drops.pop(0) if self.drops else ""
-        if drop == "before": return self.hang_up(wire)
+        if drop == "before":
+            return self.hang_up(wire)
         peer, known = request.peer, self.by_random_id.get(request.random_id)
         chat = peer.user_id if isinstance(peer, t.InputPeerUser) else -peer.chat_id
-        if self.floods and (seconds := self.floods.pop(0)): raise Fault(420, f"FLOOD_WAIT_{seconds}")
-        if self.faults: raise self.faults.pop(0)
-        if chat in self.blocked: raise Fault(400, "USER_IS_BLOCKED")
-        if known and self.strict_duplicates: raise Fault(500, "RANDOM_ID_DUPLICATE")
-        if len(request.message.encode("utf-16-le")) > 8192: raise Fault(400, "MESSAGE_TOO_LONG")
+        if self.floods and (seconds := self.floods.pop(0)):
+            raise Fault(420, f"FLOOD_WAIT_{seconds}")
+        if self.faults:
+            raise self.faults.pop(0)
+        if chat in self.blocked:
+            raise Fault(400, "USER_IS_BLOCKED")
+        if known and self.strict_duplicates:
+            raise Fault(500, "RANDOM_ID_DUPLICATE")
+        if len(request.message.encode("utf-16-le")) > 8192:
+            raise Fault(400, "MESSAGE_TOO_LONG")
         message = known or self.keep(chat, request)
-        if drop == "after": return self.hang_up(wire)
-        if chat > 0: return bytes(t.UpdateShortSentMessage(message.id, self.pts, 0, now(), out=True, entities=request.entities))
+        if drop == "after":
+            return self.hang_up(wire)
+        if chat > 0:
+            return bytes(t.UpdateShortSentMessage(message.id, self.pts, 0, now(), out=True, entities=request.entities))
         update = t.UpdateMessageID(message.id, request.random_id)
         sent = t.Message(message.id, t.PeerChat(-chat), now(), request.message, out=True)
         return bytes(t.Updates([update, t.UpdateNewMessage(sent, self.pts, 0)], [], [], now(), 0))
@@ -202,8 +225,10 @@ class Telegram:
 
     def callback_answer(self, _: Wire, request: f.messages.SetBotCallbackAnswerRequest) -> bytes:
         waiting = self.answers.get(request.query_id)
-        if waiting is None: raise Fault(400, "QUERY_ID_INVALID")
-        if not waiting.done(): waiting.set_result(request.message or "")
+        if waiting is None:
+            raise Fault(400, "QUERY_ID_INVALID")
+        if not waiting.done():
+            waiting.set_result(request.message or "")
         return TRUE
 
     def set_commands(self, _: Wire, request: f.bots.SetBotCommandsRequest) -> bytes:
@@ -223,7 +248,7 @@ HANDLERS: dict[type, Callable[[Telegram, Wire, Any], bytes]] = {
 
 
 def now() -> datetime:
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 def bot() -> t.User:
@@ -236,9 +261,13 @@ def person(user: int, language: str) -> t.User:
 
 def config(port: int) -> t.Config:
     "A configuration in which every number is one and every text empty."
-    needed: dict[str, Any] = {name: 1 for name, p in signature(t.Config.__init__).parameters.items() if name != "self" and p.default is Parameter.empty}
+    needed: dict[str, Any] = {
+        name: 1 for name, p in signature(t.Config.__init__).parameters.items() if name != "self" and p.default is Parameter.empty
+    }
     for name, p in signature(t.Config.__init__).parameters.items():
-        if p.annotation in (str, "str") and name in needed: needed[name] = ""
-        if p.annotation in (bool, "bool") and name in needed: needed[name] = False
+        if p.annotation in (str, "str") and name in needed:
+            needed[name] = ""
+        if p.annotation in (bool, "bool") and name in needed:
+            needed[name] = False
     needed |= {"date": now(), "expires": now(), "this_dc": 2, "dc_options": [t.DcOption(2, "127.0.0.1", port)], "message_length_max": 4096}
     return t.Config(**needed)

@@ -23,7 +23,9 @@ PRIME = int(  # RFC 3526, group 14
     "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DDEF9519B3CD3A431B302B0A6DF25F14374FE1356D"
     "6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7EDEE386BFB5A899FA5AE9F24117C4B1FE649286651ECE45B3DC2007CB8A163BF0598DA48361C55D39A"
     "69163FA8FD24CF5F83655D23DCA3AD961C62F356208552BB9ED529077096966D670C354E4ABC9804F1746C08CA18217C32905E462E36CE3BE39E772C180E86039B2783A2"
-    "EC07A28FB5C55DF06F4C52C9DE2BCBF6955817183995497CEA956AE515D2261898FA051015728E5A8AACAA68FFFFFFFFFFFFFFFF", 16)
+    "EC07A28FB5C55DF06F4C52C9DE2BCBF6955817183995497CEA956AE515D2261898FA051015728E5A8AACAA68FFFFFFFFFFFFFFFF",
+    16,
+)
 P, Q = 10007, 10009
 
 
@@ -35,7 +37,9 @@ class ServerKey:
         self.pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1)
         self.n, self.d = key.public_key().public_numbers().n, key.private_numbers().d
         number = rsa.get_byte_array
-        self.fingerprint = struct.unpack("<q", sha1(TLObject.serialize_bytes(number(self.n)) + TLObject.serialize_bytes(number(65537))).digest()[-8:])[0]
+        self.fingerprint = struct.unpack(
+            "<q", sha1(TLObject.serialize_bytes(number(self.n)) + TLObject.serialize_bytes(number(65537))).digest()[-8:]
+        )[0]
 
     def trust(self) -> None:
         "Make this the only server key that Telethon accepts in this process."
@@ -66,7 +70,8 @@ class Wire:
         return body[:-4]
 
     def write(self, body: bytes) -> None:
-        if self.writer.is_closing(): return
+        if self.writer.is_closing():
+            return
         packet = struct.pack("<ii", len(body) + 12, self.frames) + body
         self.frames += 1
         self.writer.write(packet + struct.pack("<I", crc32(packet)))
@@ -83,7 +88,8 @@ class Wire:
             body = await self.frame()
             if body[:8] == bytes(8):
                 answer = exchange.answer(read(body[20:]))
-                if exchange.auth: self.keys[exchange.auth.key_id] = exchange.auth
+                if exchange.auth:
+                    self.keys[exchange.auth.key_id] = exchange.auth
                 plain = bytes(answer)
                 self.write(struct.pack("<qqi", 0, self.next_id(), len(plain)) + plain)
                 continue
@@ -91,7 +97,8 @@ class Wire:
             if self.auth is None:
                 self.write(struct.pack("<i", -404))
                 raise Gone
-            for item in self.open(body): yield item
+            for item in self.open(body):
+                yield item
 
     def open(self, body: bytes) -> Iterator[tuple[int, Any]]:
         assert self.auth
@@ -99,11 +106,12 @@ class Wire:
         plain = AES.decrypt_ige(body[24:], *MTProtoState._calc_key(key, body[8:24], True))
         assert sha256(key[88:120] + plain).digest()[8:24] == body[8:24]
         _, self.session, message_id, _, length = struct.unpack("<qqqii", plain[:32])
-        return unwrap(message_id, read(plain[32:32 + length]))
+        return unwrap(message_id, read(plain[32 : 32 + length]))
 
     def send(self, body: bytes) -> None:
         "Encrypt one object for the client."
-        if self.auth is None: return
+        if self.auth is None:
+            return
         self.sequence += 2
         key = self.auth.key
         plain = struct.pack("<qqqii", 0, self.session, self.next_id(), self.sequence + 1, len(body)) + body
@@ -133,9 +141,13 @@ class Exchange:
             opened = pow(int.from_bytes(request.encrypted_data, "big"), self.key.d, self.key.n).to_bytes(255, "big")
             self.new_nonce = read(opened[20:]).new_nonce
             self.secret = generate_key_data_from_nonce(self.server_nonce, self.new_nonce)
-            inner = bytes(types.ServerDHInnerData(request.nonce, self.server_nonce, 2, number(PRIME), number(pow(2, self.a, PRIME)), int(time.time())))
+            inner = bytes(
+                types.ServerDHInnerData(request.nonce, self.server_nonce, 2, number(PRIME), number(pow(2, self.a, PRIME)), int(time.time()))
+            )
             answer = sha1(inner).digest() + inner
-            return types.ServerDHParamsOk(request.nonce, self.server_nonce, AES.encrypt_ige(answer + bytes(-len(answer) % 16), *self.secret))
+            return types.ServerDHParamsOk(
+                request.nonce, self.server_nonce, AES.encrypt_ige(answer + bytes(-len(answer) % 16), *self.secret)
+            )
         assert isinstance(request, SetClientDHParamsRequest), request
         inner = read(AES.decrypt_ige(request.encrypted_data, *self.secret)[20:])
         self.auth = AuthKey(number(pow(int.from_bytes(inner.g_b, "big"), self.a, PRIME)))
@@ -144,13 +156,18 @@ class Exchange:
 
 def read(data: bytes) -> Any:
     "The TL object at the start of `data`."
-    with BinaryReader(data) as reader: return reader.tgread_object()
+    with BinaryReader(data) as reader:
+        return reader.tgread_object()
 
 
 def unwrap(message_id: int, item: Any) -> Iterator[tuple[int, Any]]:
     "Requests inside containers, gzip and the invoke-with wrappers."
     if isinstance(item, MessageContainer):
-        for inner in item.messages: yield from unwrap(inner.msg_id, inner.obj)
-    elif isinstance(item, GzipPacked): yield from unwrap(message_id, read(item.data))
-    elif hasattr(item, "query"): yield from unwrap(message_id, item.query)
-    else: yield message_id, item
+        for inner in item.messages:
+            yield from unwrap(inner.msg_id, inner.obj)
+    elif isinstance(item, GzipPacked):
+        yield from unwrap(message_id, read(item.data))
+    elif hasattr(item, "query"):
+        yield from unwrap(message_id, item.query)
+    else:
+        yield message_id, item
