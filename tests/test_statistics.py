@@ -145,4 +145,5 @@ def test_drawdown_begins_with_the_capital_and_knows_how_long():
 
 def test_a_lost_account_has_lost_everything():
     broke = Daily(day_ends(FIRST, FIRST + 2 * DAY - 1), np.array([50.0, 0.0]), 100.0)
-    assert cagr(broke) == -1.0 and drawdown(broke).depth == 1.0 and returns(broke).tolist() == [-0.5, -1.0] and isnan(cagr(Daily(np.array([], np.int64), np.array([]), nan)))
+    assert cagr(broke) == -1.0 and drawdown(broke).depth == 1.0
+    assert returns(broke).tolist() == [-0.5, -1.0] and isnan(cagr(Daily(np.array([], np.int64), np.array([]), nan)))
