@@ -166,7 +166,13 @@ def test_a_job_page_draws_without_a_network(browser, tmp_path):
     from runners.jobs.catalog import find
     from runners.jobs.launch import launch
 
-    source = "from bokeh.io import output_notebook, show\nfrom bokeh.plotting import figure\noutput_notebook(hide_banner=True)\np = figure(height=100)\np.line([1, 2], [3, 4])\nshow(p)"
+    source = """
+from bokeh.io import output_notebook, show
+from bokeh.plotting import figure
+output_notebook(hide_banner=True)
+p = figure(height=100)
+p.line([1, 2], [3, 4])
+show(p)"""
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(source)], metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
     )

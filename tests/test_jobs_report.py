@@ -43,21 +43,70 @@ async def fill(url: str) -> None:
             await session.flush()
             session.add(TrackerEvent(tracker_id=i + 1, time=time + 15 * MINUTE, kind="entry", price=100.0, weight=1.0, detail={}))
         for i, stopped in enumerate((None,) * 5 + ("session", "score")):
-            session.add(DecisionRow(venue="binanceusdm", time=NOON + i * HOUR, strategy="ema_scalper", symbol="BTCUSDT", minutes=15, side=1, mode="CROSS",
-                                    outcome="rejected" if stopped else "published", reason=stopped or "", verdicts=verdicts(stopped), features={}))  # fmt: skip
+            session.add(
+                DecisionRow(
+                    venue="binanceusdm",
+                    time=NOON + i * HOUR,
+                    strategy="ema_scalper",
+                    symbol="BTCUSDT",
+                    minutes=15,
+                    side=1,
+                    mode="CROSS",
+                    outcome="rejected" if stopped else "published",
+                    reason=stopped or "",
+                    verdicts=verdicts(stopped),
+                    features={},
+                )
+            )
         session.add_all(Equity(account_id=1, time=NOON + i * HOUR, equity=10_000.0 + 10 * i) for i in range(6))
     await database.close()
 
 
 def signal(id: str, time: int, side: int, status: str) -> SignalRow:
-    return SignalRow(id=id, venue="binanceusdm", strategy="ema_scalper", symbol="BTCUSDT", side=side, mode="CROSS", minutes=15, close_time=time, entry=100.0,
-                     stop=100.0 - side * 1.5, preset="TRIPLE", targets=[1, 2, 3], multiples=[0.8, 1.2, 1.5], atr=1.0, raw=7.0, score=70.0, final=72.0,
-                     components={"volume": 1.0}, warm=True, origin=0, status=status, created_at=time)  # fmt: skip
+    return SignalRow(
+        id=id,
+        venue="binanceusdm",
+        strategy="ema_scalper",
+        symbol="BTCUSDT",
+        side=side,
+        mode="CROSS",
+        minutes=15,
+        close_time=time,
+        entry=100.0,
+        stop=100.0 - side * 1.5,
+        preset="TRIPLE",
+        targets=[1, 2, 3],
+        multiples=[0.8, 1.2, 1.5],
+        atr=1.0,
+        raw=7.0,
+        score=70.0,
+        final=72.0,
+        components={"volume": 1.0},
+        warm=True,
+        origin=0,
+        status=status,
+        created_at=time,
+    )
 
 
 def tracker(id: int, signal_id: str, state: str, kind: str | None, gross: float | None, net: float | None, closed: int | None) -> Tracker:
-    return Tracker(id=id, signal_id=signal_id, account_id=None, state=state, ladder="{}", stop=98.5, trailing_peak_price=float("nan"), quantity=1.0, quantity_left=0.0,
-                   last_bar_time=NOON, exit_type=kind, gross_r=gross, gross_percent=gross and gross * 1.5, net_percent=net, closed_at=closed)  # fmt: skip
+    return Tracker(
+        id=id,
+        signal_id=signal_id,
+        account_id=None,
+        state=state,
+        ladder="{}",
+        stop=98.5,
+        trailing_peak_price=float("nan"),
+        quantity=1.0,
+        quantity_left=0.0,
+        last_bar_time=NOON,
+        exit_type=kind,
+        gross_r=gross,
+        gross_percent=gross and gross * 1.5,
+        net_percent=net,
+        closed_at=closed,
+    )
 
 
 async def read(url: str, window: Window):

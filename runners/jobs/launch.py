@@ -65,7 +65,8 @@ def unfinished(order: dict[str, Any], status: str, message: str, seconds: float)
 def launch(job: Job, given: list[str], out: Path | None = None, limit: float = LIMIT) -> dict[str, Any]:
     """Run `job` with parameters given as `name=value` texts; its result, which stands in `result.json` as well.
 
-    status: done, failed (a cell raised), refused (a cell met a wrong setting or parameter), stopped (the limit of `limit` seconds of wall-clock time) or died (the process ended by itself).
+    status: done, failed (a cell raised), refused (a cell met a wrong setting or parameter), stopped (at its limit
+    of `limit` seconds of wall-clock time) or died (its process ended by itself).
     """
     values = check(given, job.parameters, job.name)
     if not 0 < limit <= 86_400:
