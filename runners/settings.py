@@ -16,7 +16,7 @@ from runners.errors import ConfigError
 from runners.http.settings import HttpSettings
 
 PREFIX = "PERPS_"
-SECRETS = ("token", "api_key", "secret", "password")
+SECRETS = ("token", "api_key", "api_hash", "secret", "password")
 
 
 class Part(BaseModel):
@@ -74,6 +74,7 @@ class Telegram(Part):
     token: SecretStr = SecretStr("")
     api_id: int = 0
     api_hash: SecretStr = SecretStr("")
+    server: tuple[int, str, int] | None = None  # data centre, host and port instead of Telegram's own
 
 
 class Live(Part):

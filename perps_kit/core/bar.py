@@ -9,7 +9,7 @@ __all__ = ['COLUMNS', 'DataError', 'Bar', 'check_bar', 'Bars']
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from math import inf, isfinite, nan
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -70,6 +70,10 @@ class Bars:
 
     def __len__(self) -> int: return len(self.open_time)
 
+    @overload
+    def __getitem__(self, i: int) -> Bar: ...
+    @overload
+    def __getitem__(self, i: slice | np.ndarray) -> "Bars": ...
     def __getitem__(self, i): return self._bar(i) if isinstance(i, (int, np.integer)) else Bars(self.symbol, self.minutes, *(c[i] for c in self.columns()))
 
     def __iter__(self) -> Iterator[Bar]:

@@ -36,7 +36,7 @@ TIMEFRAMES = {"1m": 1, "3m": 3, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "2h": 1
 
 def minutes_of(timeframe: str) -> int:
     "Minutes of a timeframe's name."
-    try: return TIMEFRAMES[timeframe.lower()]
+    try: return TIMEFRAMES[timeframe]
     except KeyError: raise ValueError(f"unknown timeframe {timeframe!r}: one of {', '.join(TIMEFRAMES)}") from None
 
 

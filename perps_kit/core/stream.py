@@ -22,13 +22,13 @@ from .unit import missing, plain, restored
 BRIDGED = 3     # most missing bars that flat ones may stand in for (quant_spec 0.4)
 
 
-def bridge(last: Bar, bar: Bar) -> list[Bar] | None:
-    "The flat bars that belong between two bars: none, up to BRIDGED, or None where the hole is too large."
-    span = last.close_time - last.open_time
-    missing_bars = (bar.open_time - last.close_time) // span
-    if missing_bars > BRIDGED: return None
-    times = [last.close_time + i * span for i in range(missing_bars)]
-    return [Bar(t, t + span, last.close, last.close, last.close, last.close, 0.0, 0.0, 0.0, 0.0, True) for t in times]
+def bridge(last: Bar, bar: Bar, most: int = BRIDGED) -> list[Bar] | None:
+    "The flat bars that belong between two bars: none, up to `most`, or None where the hole is too long. What the last bar did not know, they do not know either."
+    span = bar.close_time - bar.open_time
+    absent = (bar.open_time - last.close_time) // span
+    if absent > most: return None
+    y, (taker, quote, trades) = last.close, (x if x != x else 0.0 for x in (last.taker_buy, last.quote_volume, last.trades))
+    return [Bar(t, t + span, y, y, y, y, 0.0, taker, quote, trades, True) for t in range(last.close_time, last.close_time + absent * span, span)]
 
 # %% ../../nbs/00_core/09_stream.ipynb #stream-spacing
 def spaced(strategy: Any, signal: Signal, time: int, span: int, last: dict[tuple[int, int], int]) -> Signal:

@@ -8,18 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from runners.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="Run a notebook as a job (reports, scans, re-fits), kernel-free and with a time limit.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 Name = Annotated[str, typer.Argument(help="A job's name (`perps-kit job ls`), or the path of a notebook.", show_default=False)]
-
-
-def refuse(error: ConfigError) -> typer.Exit:
-    "One sentence on stderr, exit code 2."
-    typer.echo(f"perps-kit job: {error}", err=True)
-    return typer.Exit(2)
 
 
 @app.command()
@@ -40,10 +33,7 @@ def show(name: Name, as_json: Json = False) -> None:
     "Show what a job does and which parameters it takes."
     from runners.jobs.catalog import find
 
-    try:
-        job = find(name)
-    except ConfigError as error:
-        raise refuse(error) from None
+    job = find(name)
     if as_json:
         typer.echo(
             json.dumps({"name": job.name, "title": job.title, "summary": job.summary, "parameters": [p._asdict() for p in job.parameters]})
@@ -73,10 +63,7 @@ def run(
     from runners.jobs.launch import launch
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        result = launch(find(name), parameters, out, timeout)
-    except ConfigError as error:
-        raise refuse(error) from None
+    result = launch(find(name), parameters, out, timeout)
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
     else:
@@ -93,10 +80,10 @@ def tell(result: dict[str, Any]) -> None:
         if result[name]:
             typer.echo(f"{name:<20} {result[name]}")
     if result["status"] == "refused":
-        typer.echo(f"perps-kit job: {error['message']}", err=True)
+        typer.echo(f"perps-kit: {error['message']}", err=True)
     elif error:
         where = f" in cell {error['cell']}" if error["cell"] else ""
         what = error["message"] if result["status"] != "failed" else f"{error['kind']}: {error['message'] or 'no message'}"
-        typer.echo(f"perps-kit job: {result['job']} {result['status']}{where}: {what.splitlines()[0]}", err=True)
+        typer.echo(f"perps-kit: {result['job']} {result['status']}{where}: {what.splitlines()[0]}", err=True)
     else:
         typer.echo(f"{result['job']} done in {result['seconds']:.1f} s")

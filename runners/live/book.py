@@ -17,12 +17,12 @@ from perps_kit.core.stream import Step
 from perps_kit.core.unit import dumps
 from perps_kit.engine.engine import Cycle, Move, Published
 from perps_kit.storage.keep import insert_new, set_meta
-from perps_kit.storage.models import Candle, DecisionRow, Lock, Outbox, SignalRow, Tracker, TrackerEvent
-from perps_kit.storage.outbox import random_id, subscribers
+from perps_kit.storage.models import Candle, DecisionRow, Lock, SignalRow, Tracker, TrackerEvent
 from perps_kit.trackers.ladder import Ladder
 from perps_kit.trackers.outcome import changes, result
 from perps_kit.trackers.plan import CANCELLED, CLOSED, EXITS, STATES
 from runners.telegram.console import CHANNEL as CONSOLE
+from runners.telegram.enqueue import enqueue
 
 LOCKED = 7 * DAY
 
@@ -60,7 +60,7 @@ async def publish(session: AsyncSession, venue: str, new: Published, mode: str, 
     await session.execute(delete(Lock).where(Lock.venue == venue, Lock.symbol == c.symbol, Lock.side == c.signal.side, Lock.strategy == c.strategy))
     session.add(Lock(venue=venue, symbol=c.symbol, side=c.signal.side, strategy=c.strategy, signal_id=new.id, until=now + LOCKED))
     session.add(Tracker(signal_id=new.id, account_id=None, **tracker_columns(new.ladder)))
-    await enqueue(session, "signal", new.id, {k: v for k, v in row.items() if k not in ("venue", "origin", "created_at", "status")} | dict(tick=tick), console)
+    await tell(session, "signal", new.id, {k: v for k, v in row.items() if k not in ("venue", "origin", "created_at", "status")} | dict(tick=tick), console)
 
 
 def tracker_columns(ladder: Ladder) -> dict[str, Any]:
@@ -94,13 +94,9 @@ async def announce_end(session: AsyncSession, move: Move, tick: float, console: 
         made = result(move.after)
         facts |= dict(entry=made.entry, legs=[leg._asdict() for leg in made.legs], result=made.result, gross_r=made.gross_r, gross_percent=made.gross_percent, net_percent=made.net_percent,
                       entry_time=made.entry_time, exit_time=made.exit_time)
-    await enqueue(session, "close", move.id, facts, console)
+    await tell(session, "close", move.id, facts, console)
 
 
-async def enqueue(session: AsyncSession, kind: str, signal_id: str | None, facts: dict[str, Any], console: bool) -> None:
-    "One row for each subscriber, or one for the terminal where there is no bot; the same event never makes a second row."
-    now = wall.time_ns() // 1_000_000  # a message ages by the clock on the wall, also in a replay
-    to = [(CONSOLE, CONSOLE)] if console else [("telegram", str(chat.id)) for chat in await subscribers(session)]
-    await insert_new(session, Outbox, [
-        dict(channel=channel, kind=kind, recipient=who, payload=facts, random_id=random_id(channel, kind, who, signal_id or f"{now} {facts}"), signal_id=signal_id, created_at=now, due_at=now, attempts=0)
-        for channel, who in to])
+async def tell(session: AsyncSession, kind: str, signal_id: str, facts: dict[str, Any], console: bool) -> None:
+    "A message about a signal for everybody who listens, or for the terminal where there is no bot; it ages by the clock on the wall, also in a replay."
+    await enqueue(session, kind, facts, signal_id, wall.time_ns() // 1_000_000, channel=CONSOLE if console else "telegram", signal_id=signal_id)

@@ -1,0 +1,101 @@
+"`perps-kit backtest`, `parity` and `units`: research from the command line."
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+Data = Annotated[Path | None, typer.Option("--data", "-d", help="Candles: a store, a folder of files, or a file; the sample data if not given.")]
+Symbols = Annotated[list[str] | None, typer.Option("--symbol", "-s", help="Like BTCUSDT; may be given several times; all that are there if not given.")]
+Strategy = Annotated[str, typer.Option("--strategy", help="Name of a strategy; `perps-kit units` lists them.")]
+Parameters = Annotated[list[str] | None, typer.Option("--param", "-p", help="A parameter of the strategy as name=value; may be given several times.")]
+Moment = Annotated[str | None, typer.Option(help="Like 2026-08-01 or 2026-08-01T12:00, UTC.")]
+
+
+def units(as_json: Json = False, kind: Annotated[str | None, typer.Option(help="Only this kind, such as indicator or strategy.")] = None) -> None:
+    "List every registered unit and strategy."
+    from runners.listing import listed
+
+    rows = listed(kind)
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for name in ("kind", "name", "warm-up", "module", "notebook", "what it is"):
+        table.add_column(name, justify="right" if name == "warm-up" else "left", no_wrap=name in ("name", "kind"))
+    for row in rows:
+        table.add_row(row["kind"], row["name"], "" if row["warmup"] is None else str(row["warmup"]), row["module"], row["notebook"], row["summary"])
+    Console().print(table)
+
+
+def chosen(strategy: str, parameters: list[str] | None) -> Any:
+    "The strategy with its parameters; one sentence where one is wrong."
+    from perps_kit.core.registry import strategy as registered
+    from runners.errors import ConfigError
+
+    given: dict[str, float] = {}
+    for text in parameters or ():
+        name, _, value = text.partition("=")
+        try:
+            given[name] = float(value)
+        except ValueError:
+            raise ConfigError(f"--param {text}: write name=value with a number, such as surge=1.5") from None
+    try:
+        return registered(strategy, **given)
+    except ValueError as wrong:
+        raise ConfigError(str(wrong)) from None
+
+
+def candles(data: Path | None, symbols: list[str] | None, timeframe: str, start: str | None, end: str | None) -> tuple[dict[str, Any], dict[str, Any], dict[str, float]]:
+    "Bars and funding by symbol, and ticks where they are known."
+    from perps_kit.core.clock import parse_time
+    from perps_kit.data.sample import sample_root
+    from perps_kit.storage.candles import load_bars, load_funding
+    from runners.errors import ConfigError
+    from runners.venue.data import read_filters
+
+    where = data or sample_root()
+    try:
+        low, high = (None if t is None else parse_time(t) for t in (start, end))
+        bars = load_bars(where, symbols or [], timeframe, low, high)
+        return bars, load_funding(where, list(bars), low, high), {s: f.tick for s, f in read_filters((where if where.is_dir() else where.parent) / "symbols.json").items()}
+    except (ValueError, OSError) as wrong:
+        raise ConfigError(str(wrong)) from None
+
+
+def backtest(
+    strategy: Strategy = "ema_scalper", data: Data = None, symbol: Symbols = None, param: Parameters = None, start: Moment = None, end: Moment = None, as_json: Json = False,
+    trades: Annotated[bool, typer.Option(help="List every trade.")] = False,
+) -> None:
+    "Backtest a strategy: costs, sample size, intervals, and both readings of ambiguous bars."
+    from perps_kit.backtest.run import backtest as run_backtest
+    from perps_kit.trackers.plan import TARGET_FIRST, Rules
+    from runners import listing
+
+    it = chosen(strategy, param)
+    bars, funding, ticks = candles(data, symbol, "15m", start, end)
+    results = [run_backtest(it, bars, rules=rules, funding=funding, ticks=ticks) for rules in (Rules(), Rules(policy=TARGET_FIRST))]
+    report = listing.report(results[0], results[1], it)
+    if as_json:
+        typer.echo(json.dumps(report | dict(trades=listing.trade_rows(results[0])), default=str))
+        return
+    from rich.console import Console
+
+    Console().print(*listing.tables(report, listing.trade_rows(results[0]) if trades else None), sep="\n")
+
+
+def parity(
+    data: Data = None, symbol: Symbols = None, strategy: Strategy = "ema_scalper", param: Parameters = None, start: Moment = None, end: Moment = None, as_json: Json = False,
+    mode: Annotated[str, typer.Option(help="live: orders at the replay venue as well; paper: signals and positions only.")] = "live",
+) -> None:
+    "Run notebook's backtest and whole service over the same candles and compare everything, bit for bit."
+    from runners import parity as check
+
+    found = check.run(chosen(strategy, param), strategy, data, symbol, start, end, mode, quiet=as_json)
+    typer.echo(json.dumps(found.facts()) if as_json else found.text())
+    raise typer.Exit(0 if found.equal else 1)

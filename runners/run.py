@@ -1,0 +1,164 @@
+"Composition: settings become a database, a page, a way to the readers and a service, opened in that order and closed in the other."
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from rich.console import Console
+
+from runners.db.connect import Database, open_database
+from runners.http.app import make_app
+from runners.http.server import open_socket, serving
+from runners.live.service import Service, named_strategies, open_service
+from runners.settings import Settings
+from runners.state import ServiceState
+from runners.supervisor import keep_running
+
+log = logging.getLogger(__name__)
+
+
+class Running:
+    "A service with its surroundings, while it runs."
+
+    def __init__(self, settings: Settings, db: Database, state: ServiceState, page: str):
+        self.settings, self.db, self.state, self.page = settings, db, state, page
+        self.service: Service | None = None
+        self.stop = asyncio.Event()
+
+
+@asynccontextmanager
+async def surroundings(settings: Settings) -> AsyncIterator[Running]:
+    "Database and page. What a person can mend is found before anything is written: a wrong strategy, a busy port, a strange database."
+    named_strategies(settings)
+    async with AsyncExitStack() as stack:
+        taken = open_socket(settings.http) if settings.http.enabled else None
+        if taken:
+            stack.callback(taken.close)
+        db = await open_database(settings.database)
+        stack.push_async_callback(db.close)
+        state, page = ServiceState(mode=settings.mode, venue=settings.venue.id), ""
+        if taken:
+            page = await stack.enter_async_context(serving(make_app(db, state, settings.http), settings.http, taken))
+        yield Running(settings, db, state, page)
+
+
+async def messages(running: Running, console: Console | None) -> None:
+    "Send what the outbox holds: by the bot, or to the terminal where there is none."
+    from runners.telegram.outbox import Outbox
+    from runners.telegram.pace import Pace
+    from runners.telegram.ports import WallClock
+    from runners.telegram.store import SqlOutbox
+
+    settings, clock = running.settings.telegram, WallClock()
+    pace = Pace(clock)
+    token = settings.token.get_secret_value()
+    if not token:
+        from runners.telegram.console import CHANNEL, ConsoleSender
+
+        outbox = Outbox(SqlOutbox(running.db, CHANNEL), ConsoleSender(console), clock, Pace(clock, 1_000, 0))
+        await asyncio.gather(outbox.run(), forward(running, outbox.notify))
+        return
+    from runners.telegram.bot import Bot
+    from runners.telegram.queries import DatabaseQueries
+
+    ticks = running.service.exchange.ticks if running.service else {}
+    queries = DatabaseQueries(running.db, running.state, clock, lambda symbol: ticks.get(symbol, 0.0))
+    bot = Bot(queries, pace, token=token, api_id=settings.api_id, api_hash=settings.api_hash.get_secret_value(), server=settings.server)
+    outbox = Outbox(SqlOutbox(running.db), bot.sender, clock, pace)
+    try:
+        await bot.connect()
+        await asyncio.gather(bot.run(), outbox.run(), forward(running, outbox.notify))
+    finally:
+        await bot.close()
+
+
+async def forward(running: Running, notify: Callable[[], None]) -> None:
+    "Wake the sender when the service has written a message."
+    while running.service:
+        await running.service.notify.wait()
+        running.service.notify.clear()
+        notify()
+
+
+async def follow_replay(running: Running) -> None:
+    "Keep the progress of a replay, and say when it has ended."
+    service = running.service
+    while service and service.settings.venue.replay and not service.exchange.pacer.lockstep:
+        where = await service.exchange.pacer.status()
+        running.state.progress = where["progress"]
+        if where["phase"] == "done" and service.last >= where["time"]:
+            service.stopping.set()
+            return
+        await asyncio.sleep(0.25)
+
+
+async def run(settings: Settings, console: Console | None = None, watch: Callable[[Running], AsyncIterator[None]] | None = None, keep_serving: bool = False) -> Running:
+    """Run a service until it is told to stop (SIGTERM, SIGINT) or its replay ends; with `keep_serving` the page stays after that until it is told to stop.
+
+    `watch` is a context around the run, such as a terminal view.
+    """
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(surroundings(settings))
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, running.stop.set)
+        if watch:
+            await stack.enter_async_context(asynccontextmanager(watch)(running))
+        if running.page:
+            log.info("page: %s", running.page)
+        work = asyncio.create_task(serve(running, console), name="service")
+        stopped = asyncio.create_task(running.stop.wait(), name="stop")
+        try:
+            await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done() and running.service:
+                running.service.stopping.set()
+            elif not work.done():
+                work.cancel()
+            await asyncio.wait({work}, timeout=30)
+            if work.done() and not work.cancelled():
+                work.result()
+            if keep_serving and not running.stop.is_set():
+                await stopped
+        finally:
+            for task in (work, stopped):
+                task.cancel()
+            await asyncio.gather(work, stopped, return_exceptions=True)
+        return running
+
+
+async def serve(running: Running, console: Console | None) -> None:
+    "The service with its side tasks, from preparation to its end."
+    settings, state = running.settings, running.state
+    async with open_service(settings, running.db, state, console=not settings.telegram.token.get_secret_value()) as service:
+        running.service = service
+        sides = [asyncio.create_task(keep_running(name, work, state.metrics), name=name) for name, work in
+                 (("messages", lambda: messages(running, console)), ("replay", lambda: follow_replay(running)))]
+        main = asyncio.create_task(service.run(), name="cycles")
+        try:
+            done, _ = await asyncio.wait({main, sides[0]}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            if main not in done:
+                await main
+            await drain(running)
+        finally:
+            for task in (main, *sides):
+                task.cancel()
+            await asyncio.gather(main, *sides, return_exceptions=True)
+        if settings.venue.replay and not running.stop.is_set():
+            state.summary, state.done, state.progress = await service.summary(), True, 1.0
+
+
+async def drain(running: Running, within: float = 3.0) -> None:
+    "Give the last messages a moment to go out; what remains goes out at the next start."
+    from perps_kit.storage.outbox import depth
+
+    until = asyncio.get_running_loop().time() + within
+    if running.service:
+        running.service.notify.set()
+    while asyncio.get_running_loop().time() < until:
+        async with running.db.read() as session:
+            if not await depth(session):
+                return
+        await asyncio.sleep(0.05)

@@ -1,0 +1,29 @@
+"The one place that catches everything: a side task that fails is logged, counted and started again, ever later."
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from runners.errors import ConfigError
+from runners.metrics import Metrics
+
+log = logging.getLogger(__name__)
+LONGEST = 60.0  # seconds between two starts
+
+
+async def keep_running(name: str, work: Callable[[], Awaitable[None]], metrics: Metrics) -> None:
+    "Run a side task until it ends by itself or is cancelled. The service's own loop is not kept so: it ends the process, and the next start recovers."
+    pause = 0.5
+    while True:
+        began = asyncio.get_running_loop().time()
+        try:
+            await work()
+            return
+        except ConfigError:
+            raise
+        except Exception as error:  # the supervisor's own job
+            log.error("%s failed and starts again in %.1f s: %s: %s", name, pause, type(error).__name__, error)
+            log.debug("%s", name, exc_info=True)
+        metrics.restarts.labels(name).inc()
+        await asyncio.sleep(pause)
+        pause = 0.5 if asyncio.get_running_loop().time() - began > 300 else min(2 * pause, LONGEST)
