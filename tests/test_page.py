@@ -1,6 +1,7 @@
 "The page in a real browser: drawn, live, explained on a click, and silent towards the rest of the world."
 
 import shutil
+import time
 from contextlib import asynccontextmanager
 
 import pytest
@@ -94,7 +95,7 @@ async def test_a_reader_sees_candles_signals_equity_and_decisions(browser, site,
             and counts["equity"] == 1
         )
         assert await page.locator("#symbols .chip").count() == len(NAMES)
-        assert await page.inner_text("#mode") == "replay · binanceusdm" and await page.inner_text("#status") == "live"
+        assert await page.inner_text("#mode") == "replay · binanceusdm" and await page.inner_text("#status") == "running"
         width = await page.evaluate("document.querySelector('#progress span').style.width")
         assert width == "25%" and await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -108,6 +109,9 @@ async def test_a_new_bar_arrives_by_itself(browser, site):
         state.progress = None
         await page.wait_for_function(LATER, arg=last)
         assert await page.evaluate(LAST) == last + 900_000
+        state.clock = int((time.time() - 3600) * 1000)
+        await page.wait_for_function("() => document.querySelector('#status').innerText == 'no new bar for 60 minutes'")
+        state.clock = 0
         state.wait_for("candles of BTCUSDT")
         await page.wait_for_function("() => document.querySelector('#status').innerText == 'waiting for candles of BTCUSDT'")
 

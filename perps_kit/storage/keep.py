@@ -19,7 +19,7 @@ from .models import Base, Candle, Meta, Snapshot
 def _insert(session: AsyncSession, model: type[Base]) -> Any:
     "An insert of the session's dialect: only those know what to do on a conflict."
     make = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    return make(model.__table__)
+    return make(Base.metadata.tables[model.__tablename__])
 
 
 async def insert_new(session: AsyncSession, model: type[Base], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -33,7 +33,7 @@ async def put(session: AsyncSession, model: type[Base], rows: Iterable[Mapping[s
     data = [dict(row) for row in rows]
     if not data:
         return
-    keys = [c.name for c in model.__table__.primary_key]
+    keys = [c.name for c in Base.metadata.tables[model.__tablename__].primary_key]
     statement = _insert(session, model)
     changed = {k: statement.excluded[k] for k in data[0] if k not in keys}
     await session.execute(

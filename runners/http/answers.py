@@ -7,13 +7,14 @@ from fastapi import APIRouter, HTTPException, Path, Query
 from perps_kit.api.views import CandleView, DecisionView, DecisionWhole, EquityView, PositionView, SignalView, SignalWhole
 from perps_kit.storage import queries
 from runners.db.connect import Database
+from runners.http.known import Known
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Symbol = Annotated[str | None, Query(max_length=64, examples=["BTCUSDT"])]
 BIG = 2**63 - 1
 
 
-def routes(db: Database) -> APIRouter:
+def routes(db: Database, known: Known) -> APIRouter:
     "Every question with its answer's shape."
     router = APIRouter(tags=["answers"])
 
@@ -65,10 +66,8 @@ def routes(db: Database) -> APIRouter:
         since: Annotated[int | None, Query(ge=0, le=BIG)] = None,
     ):
         async with db.read() as session:
-            known = [row for row in await queries.symbols(session) if row["symbol"] == symbol and minutes in (None, row["minutes"])]
-            if not known:
+            if (series := await known.of(session, symbol, minutes)) is None:
                 raise HTTPException(404, f"there are no candles of {symbol}" + (f" at {minutes} minutes" if minutes else ""))
-            first = max(known, key=lambda row: row["last"])
-            return await queries.candles(session, first["venue"], symbol, first["minutes"], limit, since)
+            return await queries.candles(session, series["venue"], symbol, series["minutes"], limit, since)
 
     return router

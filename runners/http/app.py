@@ -14,6 +14,7 @@ from runners.db.connect import Database
 from runners.http import answers, health, page
 from runners.http.drawing import Drawing
 from runners.http.guard import Guard
+from runners.http.known import Known
 from runners.http.settings import HttpSettings
 from runners.state import ServiceState
 
@@ -23,7 +24,7 @@ ABOUT = "Signals, the decisions behind them, and how they went. Times are millis
 
 def make_app(db: Database, state: ServiceState, settings: HttpSettings) -> FastAPI:
     "The HTTP side of one service."
-    drawing = Drawing()
+    drawing, known = Drawing(), Known()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -33,8 +34,8 @@ def make_app(db: Database, state: ServiceState, settings: HttpSettings) -> FastA
 
     app = FastAPI(title="perps_kit", version=__version__, description=ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.include_router(health.routes(db, state))
-    app.include_router(answers.routes(db))
-    app.include_router(page.routes(db, state, drawing))
+    app.include_router(answers.routes(db, known))
+    app.include_router(page.routes(db, state, known, drawing))
     app.mount("/static", page.static_files())
     app.add_middleware(Guard, settings=settings)
     app.add_exception_handler(DBAPIError, database_trouble)

@@ -95,9 +95,9 @@ def plain(theme: dict[str, str], height: int, **more: Any) -> Any:
 
 def candles(theme: dict[str, str]) -> Any:
     "Candles and volume; each signal with its entry, its stop as it moved, its targets, its end."
-    plot = plain(theme, 440, x_range=Range1d(0, 1, name="window"), y_range=Range1d(0, 1, name="height"))
+    plot = plain(theme, 440, x_range=Range1d(start=0, end=1, name="window"), y_range=Range1d(start=0, end=1, name="height"))
     bars, stops, targets, entries, exits = (empty(name) for name in ("candles", "stops", "targets", "entries", "exits"))
-    plot.extra_y_ranges = {"volume": Range1d(0, 1, name="volume")}
+    plot.extra_y_ranges = {"volume": Range1d(start=0, end=1, name="volume")}
     plot.vbar(
         "time",
         top="volume",
@@ -162,7 +162,7 @@ def candles(theme: dict[str, str]) -> Any:
 
 def equity(theme: dict[str, str]) -> Any:
     "What each account is worth."
-    plot = plain(theme, 180, x_range=Range1d(0, 1, name="span"), y_range=Range1d(0, 1, name="worth"))
+    plot = plain(theme, 180, x_range=Range1d(start=0, end=1, name="span"), y_range=Range1d(start=0, end=1, name="worth"))
     lines = plot.multi_line("xs", "ys", source=empty("equity"), line_width=2, line_color="color")
     plot.yaxis.formatter = NumeralTickFormatter(format="0,0")
     plot.yaxis.ticker.desired_num_ticks = 4

@@ -18,6 +18,7 @@ from perps_kit.storage.models import json_safe
 from perps_kit.storage.outbox import depth
 from runners.db.connect import Database
 from runners.http.drawing import Drawing, bokeh_script
+from runners.http.known import Known
 from runners.state import ServiceState
 
 STATIC = Path(__file__).parent / "static"
@@ -42,17 +43,10 @@ def static_files() -> Files:
 class Feed:
     "What the page asks for every second: everything new in one answer."
 
-    def __init__(self, db: Database, state: ServiceState) -> None:
-        self.db, self.state = db, state
-        self.known: list[dict[str, Any]] = []
-        self.looked = self.counted = -1e9
+    def __init__(self, db: Database, state: ServiceState, known: Known) -> None:
+        self.db, self.state, self.known = db, state, known
+        self.counted = -1e9
         self.counts: dict[str, Any] = {}
-
-    async def symbols(self, session: AsyncSession) -> list[dict[str, Any]]:
-        "The symbols to choose from, looked up anew every few seconds."
-        if time.monotonic() - self.looked > (2 if len(self.known) < 2 else 10):
-            self.known, self.looked = await queries.symbols(session), time.monotonic()
-        return self.known
 
     async def numbers(self, session: AsyncSession) -> dict[str, Any]:
         "Counts over the whole database, taken anew every few seconds."
@@ -67,7 +61,7 @@ class Feed:
     async def answer(self, symbol: str | None, since: int | None, equity_since: int | None) -> dict[str, Any]:
         "The state of the service, the chosen symbol's bars from `since` on, and the lists."
         async with self.db.read() as session:
-            known = await self.symbols(session)
+            known = await self.known.all(session)
             events, signals = await queries.latest_events(session, 30), await queries.latest_signals(session, 30)
             wanted = (symbol, signals[0]["symbol"] if signals else None)  # who has not chosen yet sees where the last signal was
             chosen = next((k for name in wanted for k in known if k["symbol"] == name), known[0] if known else None)
@@ -88,7 +82,10 @@ class Feed:
     async def service(self, session: AsyncSession) -> dict[str, Any]:
         "How the service is."
         s = self.state
-        facts = dict(mode=s.mode, venue=s.venue, ready=s.ready, missing=s.missing, progress=finite(s.progress), time=s.time, done=s.done)
+        age = max(0.0, time.time() - s.clock / 1000) if s.clock else None  # seconds since the newest cycle
+        facts = dict(
+            mode=s.mode, venue=s.venue, ready=s.ready, missing=s.missing, progress=finite(s.progress), time=s.time, done=s.done, age=age
+        )
         return {**facts, "summary": json_safe(s.summary), "waiting_messages": await depth(session)}
 
     async def chart(self, session: AsyncSession, chosen: dict[str, Any], since: int | None) -> dict[str, Any]:
@@ -136,10 +133,10 @@ def news(events: list[dict[str, Any]], signals: list[dict[str, Any]]) -> list[di
     return sorted(told, key=lambda n: (n["time"], n["kind"] != "signal"), reverse=True)
 
 
-def routes(db: Database, state: ServiceState, drawing: Drawing) -> APIRouter:
+def routes(db: Database, state: ServiceState, known: Known, drawing: Drawing) -> APIRouter:
     "The page, its feed and its charts: of use to the page alone, hence not in the API's description."
     router = APIRouter(include_in_schema=False)
-    feed = Feed(db, state)
+    feed = Feed(db, state, known)
 
     @router.get("/")
     async def page() -> FileResponse:

@@ -24,11 +24,12 @@ function pick(name) {
   poll();
 }
 
-function service(s) {
+function service(s, minutes) {
+  const stale = s.age != null && !s.done && s.progress == null && s.age > 130 * minutes;
   $("mode").textContent = [s.mode, s.venue].filter(Boolean).join(" · ");
   $("mode").className = "pill" + (s.mode === "live" ? " live" : "");
-  $("status").className = "status" + (s.ready ? " ok" : "");
-  $("status").lastChild.textContent = s.done ? "replay finished" : s.ready ? "live" : "waiting for " + s.missing.join(", ");
+  $("status").className = "status" + (stale ? " off" : s.ready ? " ok" : "");
+  $("status").lastChild.textContent = s.done ? "replay finished" : stale ? `no new bar for ${Math.round(s.age / 60)} minutes` : s.ready ? "running" : "waiting for " + s.missing.join(", ");
   $("clock").textContent = s.time ? `${day(s.time)} ${clock(s.time)} UTC` : "";
   $("progress").hidden = s.progress == null;
   if (s.progress != null) $("progress").firstElementChild.style.width = `${100 * s.progress}%`;
@@ -108,7 +109,7 @@ async function poll() {
     const told = await ask(`/page/feed?${query}`);
     if (turn !== asked) return;
     $("door").hidden = true;
-    service(told.service); numbers(told.numbers, told.positions.filter(p => p.account == null).length); positions(told.positions); decisions(told.decisions); news(told.news);
+    service(told.service, told.chart?.minutes ?? 15); numbers(told.numbers, told.positions.filter(p => p.account == null).length); positions(told.positions); decisions(told.decisions); news(told.news);
     picker(told.symbols, told.chart?.symbol, told.positions);
     if (told.chart) {
       symbol ??= told.chart.symbol;
