@@ -170,8 +170,9 @@ def lay_out(paths: list[Path]) -> None:
         )
     lay_out_api(modules)
     front = (HERE / "index.md").read_text(encoding="utf-8")
-    entries = [*(["nbs/index"] if (SOURCE / "nbs/index.ipynb").is_file() else []), *(f"rooms/{room}" for room in rooms), "api/index"]
-    if entries[0] != "nbs/index":
+    start = ["Start here <nbs/index>"] if (SOURCE / "nbs/index.ipynb").is_file() else []
+    entries = [*start, *(f"rooms/{room}" for room in rooms), "api/index"]
+    if not start:
         front = front.replace("[the front page](nbs/index.ipynb)", "the front page")
     write("index.md", front.replace("@rooms@", f'<div class="rooms">{"".join(cards)}</div>').replace("@toctree@", "\n".join(entries)))
 

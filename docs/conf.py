@@ -55,7 +55,7 @@ html_theme_options = {
     "pygments_light_style": "tango",
     "pygments_dark_style": "github-dark",
 }
-html_sidebars = {"index": []}
+html_sidebars = {"index": [], "nbs/index": []}
 html_context = {"default_mode": "auto"}
 mathjax_path = "mathjax.js" if (BUILT / "static" / "mathjax.js").is_file() else "without_mathjax.js"
 

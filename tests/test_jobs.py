@@ -17,7 +17,7 @@ from runners.jobs.catalog import find, names
 from runners.jobs.launch import launch
 from runners.jobs.parameters import check, declared
 
-PERPS_KIT = [sys.executable, "-c", "from runners.cli.job import app; app()"]
+PERPS_KIT = [sys.executable, "-c", "from runners.cli import main; main()", "job"]
 PLOT = """
 from bokeh.io import output_notebook, show
 from bokeh.plotting import figure
@@ -87,7 +87,7 @@ def test_a_failing_job_says_which_cell_and_keeps_what_it_had(tmp_path):
         "run", make(tmp_path, "print('before')", "raise ValueError('bad <b>bar</b>\\nmore')", "print('never')"), "--out", tmp_path / "out"
     )
     assert done.returncode == 1
-    assert done.stderr == "perps-kit job: toy failed in cell 3: ValueError: bad <b>bar</b>\n"
+    assert done.stderr == "perps-kit: toy failed in cell 3: ValueError: bad <b>bar</b>\n"
     html = (tmp_path / "out/toy.html").read_text()
     assert "before" in html and "<b>bar</b>" not in html and "never" not in html.partition("output_error")[2].partition("</div>")[0]
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-
 app = typer.Typer(no_args_is_help=True, help="Run a notebook as a job (reports, scans, re-fits), kernel-free and with a time limit.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
