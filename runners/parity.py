@@ -1,0 +1,196 @@
+"""The promise, checked: what the notebook's backtest shows is what the whole service does, over the same candles, bit for bit.
+
+One side is `perps_kit.backtest.run`: compiled columns, sparse signals, lives of trades. The other is everything else: replay venue, ccxt, WebSocket, units in plain Python, gates, database and,
+in mode live, orders at the venue. Signals, components, decisions, positions and their events must be equal in every bit, the venue's fills equal on its tick.
+"""
+
+import asyncio
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from perps_kit.backtest.run import Result, Trade, backtest
+from perps_kit.core.bar import Bars
+from perps_kit.core.clock import MINUTE, iso, timeframe_of
+from perps_kit.core.features import plan_of
+from perps_kit.core.unit import dumps
+from perps_kit.data.funding import settlements
+from perps_kit.storage.models import json_safe
+from perps_kit.trackers.ladder import Ladder
+from perps_kit.trackers.outcome import changes
+from perps_kit.trackers.plan import CLOSED, OPPOSITE
+
+
+@dataclass
+class Found:
+    "What was compared, and the first difference."
+
+    cycles: int = 0
+    span: tuple[int, int] = (0, 0)
+    counts: dict[str, int] = field(default_factory=dict)
+    difference: str = ""
+    backtest: Any = None
+    service: Any = None
+
+    @property
+    def equal(self) -> bool:
+        return not self.difference
+
+    def compare(self, what: str, where: str, backtest: Any, service: Any) -> None:
+        "Count a comparison; keep the first that fails with both sides."
+        self.counts[what] = self.counts.get(what, 0) + 1
+        if not self.difference and backtest != service:
+            self.difference, self.backtest, self.service = f"{what} of {where}", backtest, service
+
+    def facts(self) -> dict[str, Any]:
+        return json_safe(dict(equal=self.equal, cycles=self.cycles, start=self.span[0], end=self.span[1], compared=self.counts, difference=self.difference or None,
+                              backtest=repr(self.backtest) if self.difference else None, service=repr(self.service) if self.difference else None))
+
+    def text(self) -> str:
+        lines = [f"{iso(self.span[0])} to {iso(self.span[1])} UTC, {self.cycles} closes in lockstep", *(f"  {n:>7}  {what}" for what, n in self.counts.items())]
+        if self.equal:
+            return "\n".join([*lines, "parity holds: every one is the same on both sides"])
+        return "\n".join([*lines, f"parity is broken: {self.difference}", f"  backtest: {self.backtest}", f"  service:  {self.service}"])
+
+
+def run(strategy: Any, name: str, data: Path | None, symbols: list[str] | None, start: str | None, end: str | None, mode: str = "live", quiet: bool = False) -> Found:
+    "Both sides over the candles of [start, end); the service begins where the strategy's averages first speak."
+    from runners.cli.research import candles
+    from runners.errors import ConfigError
+
+    if mode not in ("live", "paper"):
+        raise ConfigError(f"parity in mode {mode!r}: use live or paper")
+    bars, funding, ticks = candles(data, symbols, timeframe_of(strategy.minutes), start, end)
+    first, last = min(int(b.open_time[0]) for b in bars.values()), max(int(b.close_time[-1]) for b in bars.values())
+    begin = first + plan_of({name: strategy}, strategy.minutes).warmup(name) * strategy.minutes * MINUTE
+    if begin >= last:
+        raise ConfigError(f"the candles end at {iso(last)}, before the strategy's averages first speak at {iso(begin)}: give more of them")
+    with tempfile.TemporaryDirectory(prefix="perps-parity-", ignore_cleanup_errors=True) as folder:
+        found, rows = asyncio.run(serve(strategy, name, data, list(bars), first, begin, last, mode, Path(folder), quiet))
+    compare(found, backtest({name: strategy}, bars, funding=funding, ticks=ticks or rows["ticks"]), rows, funding, mode)
+    return found
+
+
+async def serve(strategy: Any, name: str, data: Path | None, symbols: list[str], first: int, begin: int, last: int, mode: str, folder: Path, quiet: bool) -> tuple[Found, dict[str, Any]]:
+    "Run the service in lockstep from `begin` to `last`; its database as plain rows."
+    from rich.progress import Progress
+
+    from runners.db.connect import open_database
+    from runners.live.service import open_service
+    from runners.settings import load
+    from runners.state import ServiceState
+
+    settings = load(environ={}, mode=mode, live=dict(confirmed=True), database=f"sqlite:///{folder}/parity.db", symbols=symbols, timeframe=timeframe_of(strategy.minutes), origin=first,
+                    strategies={name: strategy._asdict()}, venue=dict(replay=dict(data=data, start=begin, end=last)), http=dict(enabled=False))
+    db, state = await open_database(settings.database), ServiceState()
+    try:
+        with Progress(disable=quiet, transient=True) as progress:
+            bar = progress.add_task("lockstep", total=1.0)
+
+            async def show() -> None:
+                while True:
+                    progress.update(bar, completed=state.progress or 0.0)
+                    await asyncio.sleep(0.5)
+
+            async with open_service(settings, db, state, console=True) as service:
+                shown = asyncio.create_task(show())
+                try:
+                    await service.run()
+                finally:
+                    shown.cancel()
+                return Found(service.cycles, (begin, service.last)), await rows_of(db) | dict(ticks=service.exchange.ticks)
+    finally:
+        await db.close()
+
+
+async def rows_of(db: Any) -> dict[str, Any]:
+    "What the service left: signals, decisions on clean signals, positions with their events, orders and fills."
+    from sqlalchemy import select
+
+    from perps_kit.storage.models import DecisionRow, Fill, Order, SignalRow, Tracker, TrackerEvent
+
+    async with db.read() as session:
+        signals = {s.id: s for s in await session.scalars(select(SignalRow))}
+        decisions = list(await session.scalars(select(DecisionRow).order_by(DecisionRow.time, DecisionRow.id)))
+        trackers = list(await session.scalars(select(Tracker)))
+        events: dict[int, list[TrackerEvent]] = {}
+        for event in await session.scalars(select(TrackerEvent).order_by(TrackerEvent.id)):
+            events.setdefault(event.tracker_id, []).append(event)
+        orders = {o.client_id: o for o in await session.scalars(select(Order))}
+        fills = list(await session.scalars(select(Fill)))
+    return dict(signals=signals, decisions=decisions, events=events, reference={t.signal_id: t for t in trackers if t.account_id is None},
+                accounts={t.signal_id: t for t in trackers if t.account_id is not None}, orders=orders, fills=fills)
+
+
+def compare(found: Found, result: Result, rows: dict[str, Any], funding: dict[str, Any], mode: str) -> None:
+    "Every signal of both sides, in the order of time."
+    ours, theirs = {t.id: t for t in result.trades}, rows["signals"]
+    found.compare("signal lists", "the whole run", [(t.id, iso(t.candidate.time), t.symbol) for t in result.trades],
+                  [(s.id, iso(s.close_time), s.symbol) for s in sorted(theirs.values(), key=lambda s: (s.close_time, -s.final, s.symbol))])
+    paid = {symbol: settlements(bars, funding.get(symbol)) for symbol, bars in result.bars.items()}
+    for id, trade in ours.items():
+        if id not in theirs:
+            continue
+        where = f"{trade.symbol} {iso(trade.candidate.time)}"
+        found.compare("signals with their components", where, signal_facts(trade), stored_facts(theirs[id]))
+        tracker = rows["reference"][id]
+        ladder, told = relive(trade, result.bars[trade.symbol], paid[trade.symbol])
+        found.compare("reference positions", where, dumps(ladder), tracker.ladder)
+        stored = [(e.time, e.kind, e.price, e.weight, e.detail) for e in rows["events"].get(tracker.id, [])]
+        found.compare("fills, stop moves and closes of positions", where, json_safe(told), json_safe(stored))
+        if mode == "live" and id in rows["accounts"]:
+            compare_fills(found, where, ladder, rows["accounts"][id], rows)
+    clean = [d for d in rows["decisions"] if d.outcome == "published" or any(v["gate"] == "minimum" for v in d.verdicts)]
+    found.compare("decision lists", "the whole run", [(d.time, d.symbol, d.side, d.mode, d.outcome, d.reason) for d in result.decisions], [(d.time, d.symbol, d.side, d.mode, d.outcome, d.reason) for d in sorted_as(clean, result)])
+    for ours_d, theirs_d in zip(result.decisions, sorted_as(clean, result), strict=False):
+        found.compare("decisions with every verdict and feature", f"{ours_d.symbol} {iso(ours_d.time)}", json_safe(dict(v=[v._asdict() for v in ours_d.verdicts], f=ours_d.features)),
+                      dict(v=theirs_d.verdicts, f=theirs_d.features))
+
+
+def sorted_as(decisions: list[Any], result: Result) -> list[Any]:
+    "The service's decisions in the backtest's order."
+    order = {(d.time, d.symbol, d.side, d.mode): i for i, d in enumerate(result.decisions)}
+    return sorted(decisions, key=lambda d: order.get((d.time, d.symbol, d.side, d.mode), len(order)))
+
+
+def signal_facts(t: Trade) -> dict[str, Any]:
+    s, plan = t.candidate.signal, t.ladder.plan
+    return json_safe(dict(side=s.side, entry=s.entry, stop=plan.stop, multiples=[plan.m1, plan.m2, plan.m3], atr=s.atr, raw=s.raw, final=t.final, components=s.parts, warm=t.candidate.warm, origin=t.candidate.origin))
+
+
+def stored_facts(s: Any) -> dict[str, Any]:
+    return {k: getattr(s, k) for k in ("side", "entry", "stop", "multiples", "atr", "raw", "final", "components", "warm", "origin")}
+
+
+def relive(trade: Trade, bars: Bars, paid: Any) -> tuple[Ladder, list[tuple]]:
+    "The trade bar by bar in plain Python from the compiled life's closing decisions: its last state before any mark, and everything that happened."
+    from perps_kit.engine.engine import waiting
+
+    plan = trade.ladder.plan
+    ladder, told = waiting(trade.candidate.signal, trade.candidate.time, plan.tick, trade.ladder.rules), []
+    begin = int(bars.close_time.searchsorted(trade.candidate.time, side="right"))
+    left = trade.ladder.reason == OPPOSITE
+    for i in range(begin, len(bars)):
+        after, _ = ladder.update(bars[i], float(paid.at_open[i]), float(paid.inside[i]))
+        if left and after.state < CLOSED and int(bars.close_time[i]) == trade.ladder.times.exit:
+            after = after.leave(OPPOSITE)
+        told += [tuple(e) for e in changes(ladder, after)]
+        ladder = after
+        if ladder.state >= CLOSED:
+            break
+    return ladder, told
+
+
+def compare_fills(found: Found, where: str, ladder: Ladder, tracker: Any, rows: dict[str, Any]) -> None:
+    "Prices of the venue's fills against the reference position's, on the tick."
+    tick, f = ladder.plan.tick or 1e-9, ladder.fills
+    wanted = {"entry": f.entry, "tp1": f.x1, "tp2": f.x2, "tp3": f.x3, "out": f.out}
+    got: dict[str, float] = {}
+    for fill in rows["fills"]:
+        order = rows["orders"].get(fill.client_id)
+        if order and order.signal_id == tracker.signal_id:
+            got["out" if order.kind in ("stop", "close") else order.kind] = fill.price
+    for kind, price in wanted.items():
+        if price == price or kind in got:
+            found.compare("fills at the venue, on its tick", f"{where} {kind}", round(price / tick) if price == price else None, round(got[kind] / tick) if kind in got else None)
