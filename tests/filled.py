@@ -173,19 +173,20 @@ class Market:
     def step(self, session, t: Tracker, s: SignalRow, bar: dict, time: int) -> None:
         "A rough ladder: stop first, then targets; enough for a picture."
 
-        def tell(kind, price, weight):
-            session.add(TrackerEvent(tracker_id=t.id, time=time, kind=kind, price=price, weight=weight))
+        def tell(kind, price, weight, **detail):
+            session.add(TrackerEvent(tracker_id=t.id, time=time, kind=kind, price=price, weight=weight, detail=detail))
 
         r, worst, best = abs(s.entry - s.stop), bar["low"] if s.side > 0 else bar["high"], bar["high"] if s.side > 0 else bar["low"]
         reached = ("OPEN", "TP1", "TP2").index(t.state)
         gained = sum(w * m for w, m in list(zip((0.3, 0.4, 0.3), (0.8, 1.2, 1.5), strict=True))[:reached])
         t.last_bar_time, t.version = time, t.version + 1
         if s.side * (worst - t.stop) <= 0:
-            tell("stop", t.stop, t.quantity_left)
-            self.close(t, s, time, "SL" if reached == 0 else f"TP{reached}_BE", gained + t.quantity_left * s.side * (t.stop - s.entry) / r)
+            why = "SL" if reached == 0 else f"TP{reached}_BE"
+            tell("stop", t.stop, t.quantity_left, exit_type=why)
+            self.close(t, s, time, why, gained + t.quantity_left * s.side * (t.stop - s.entry) / r)
         elif s.side * (best - s.targets[reached]) >= 0:
             weight = (0.3, 0.4, 0.3)[reached]
-            tell(f"tp{reached + 1}", s.targets[reached], weight)
+            tell(f"tp{reached + 1}", s.targets[reached], weight, **({"exit_type": "TP3"} if reached == 2 else {}))
             t.quantity_left = (0.7, 0.3, 0.0)[reached]
             if reached == 2:
                 self.close(t, s, time, "TP3", gained + weight * 1.5)

@@ -100,8 +100,8 @@ async def drawn_signals(session: AsyncSession, venue: str, symbol: str, since: i
 
 # %% ../../nbs/80_storage/01_queries.ipynb #news
 async def latest_events(session: AsyncSession, limit: int = 20) -> list[dict[str, Any]]:
-    "The newest events of reference trackers first, stop moves and funding left out, each with its signal and the result if it closed."
-    shown = TrackerEvent.kind.not_in(("stop_moved", "funding"))
+    "The newest events of reference trackers first, each with its signal, and with the result where it was the end; not what only moves a line."
+    shown = TrackerEvent.kind.not_in(("stop_moved", "funding", "leave"))
     query = select(TrackerEvent, Tracker, SignalRow).join(Tracker, Tracker.id == TrackerEvent.tracker_id)
     query = query.join(SignalRow, SignalRow.id == Tracker.signal_id).where(Tracker.account_id.is_(None), shown)
     rows = await session.execute(query.order_by(TrackerEvent.id.desc()).limit(limit))
@@ -109,7 +109,7 @@ async def latest_events(session: AsyncSession, limit: int = 20) -> list[dict[str
         {
             **dict(id=e.id, time=e.time, kind=e.kind, price=e.price, weight=e.weight, signal_id=s.id),
             **dict(symbol=s.symbol, side=s.side, strategy=s.strategy, exit_type=None, gross_r=None),
-            **(dict(exit_type=t.exit_type, gross_r=t.gross_r) if t.closed_at == e.time else {}),
+            **(dict(exit_type=t.exit_type, gross_r=t.gross_r) if "exit_type" in e.detail else {}),
         }
         for e, t, s in rows
     ]
