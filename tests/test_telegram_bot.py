@@ -1,6 +1,8 @@
 "The bot and the outbox end to end: the unmodified Telethon client against a Telegram on loopback."
 
 import asyncio
+import random
+import sys
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -226,6 +228,16 @@ async def test_a_bot_that_lost_its_connection_answers_again(telegram, database):
         assert "What I answer" in (await telegram.texts(77, 1))[0].text
 
 
+async def test_what_was_said_while_the_line_was_down_is_answered_afterwards(telegram, database):
+    async with running(telegram, database, reconcile=0.3):
+        telegram.cut()
+        telegram.wires.clear()  # what is said now reaches nobody
+        telegram.say(77, "/help")
+        assert "What I answer" in (await telegram.texts(77, 1))[0].text
+        await asyncio.sleep(0.7)
+    assert len(telegram.sent) == 1
+
+
 class CrashesBeforeMarking(SqlOutbox):
     "A process that dies between the send and its note of it."
 
@@ -331,3 +343,36 @@ async def test_trouble_is_admitted_but_never_shown(telegram, database, caplog):
             telegram.say(77, asked)
             assert word in (await telegram.texts(77, count))[-1].text
     assert "secret" not in "".join(m.text for m in telegram.sent) and "/secret/path" in caplog.text
+
+
+@pytest.mark.slow
+async def test_kill_dash_nine_at_random_moments_loses_and_repeats_nothing(telegram, database, tmp_path, root):
+    chats, keys = range(1, 41), [f"event-{k}" for k in range(15)]
+    await subscribe(database, *chats)
+    await announce(database, *keys)
+    pem, chance = tmp_path / "key.pem", random.Random(7)
+    pem.write_bytes(telegram.key.pem)
+    kills = 0
+    while len(await waiting(database)) and kills < 20:
+        script = str(root / "tests" / "mtproto" / "sender.py")
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            script,
+            str(database.url.database),
+            str(telegram.port),
+            str(pem),
+            TOKEN,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=root,
+        )
+        assert child.stdout and await asyncio.wait_for(child.stdout.readline(), 20) == b"ready\n"
+        before = len(telegram.sent)
+        await telegram.until(lambda target=before + chance.randrange(30, 150): len(telegram.sent) >= min(target, 600), within=20)
+        if len(telegram.sent) == 600:
+            await settled(database)
+        child.kill()
+        await child.wait()
+        kills += 1
+    assert len(telegram.sent) == 600 and kills >= 5
+    for chat in chats:
+        assert [m.random_id for m in telegram.sent if m.chat == chat] == [row.random_id for row in await sent_to(database, str(chat))]

@@ -31,13 +31,13 @@ class Bot:
     "One bot. Everything it says it asks of `queries`; every question has `within` seconds."
 
     def __init__(self, queries: Queries, pace: Pace, *, token: str, api_id: int, api_hash: str, session: str = "",
-                 server: tuple[int, str, int] | None = None, within: float = 5.0, patience: float = 30.0) -> None:
+                 server: tuple[int, str, int] | None = None, within: float = 5.0, patience: float = 30.0, reconcile: float = 60.0) -> None:
         if not re.fullmatch(r"\d+:[A-Za-z0-9_-]+", token):
             raise ConfigError(f"the Telegram token is not of the form 123456:letters: {REMEDY}")
         if api_id <= 0 or not api_hash:
             raise ConfigError(f"a Telegram bot needs {APPLICATION}")
         self.queries, self.pace, self.token, self.api_id, self.api_hash = queries, pace, token, api_id, api_hash
-        self.session, self.server, self.within, self.patience = session, server, within, patience
+        self.session, self.server, self.within, self.patience, self.reconcile = session, server, within, patience, reconcile
         self.client: TelegramClient | None = None
         self.sender = TelegramSender(lambda: self.client)
         self.username = ""
@@ -51,8 +51,9 @@ class Bot:
         client.add_event_handler(self.on_press, events.CallbackQuery())
         try:
             async with asyncio.timeout(self.patience): await self.log_in(client)
-        except BaseException:
+        except BaseException as error:
             with suppress(OSError): await client.disconnect()
+            if isinstance(error, TimeoutError): raise Unreachable(f"Telegram did not answer within {self.patience:g} s") from None
             raise
         self.client, self.session = client, client.session.save()  # type: ignore[union-attr]
 
@@ -78,12 +79,14 @@ class Bot:
 
     async def run(self) -> None:
         "Answer until the connection is lost for good, which is an error for the supervisor; short losses mend themselves."
-        if self.client is None or not self.client.is_connected():
-            try: await self.connect()
-            except TimeoutError: raise Unreachable(f"Telegram did not answer within {self.patience:g} s") from None
+        if self.client is None or not self.client.is_connected(): await self.connect()
         assert self.client
+        lost = asyncio.ensure_future(self.client.disconnected)
         try:
-            await self.client.disconnected
+            while not lost.done():
+                await asyncio.wait({lost}, timeout=self.reconcile)
+                await self.client.catch_up()            # Telethon does not ask by itself what it missed while disconnected
+            await lost
         except errors.AuthKeyNotFound:
             self.session = ""
         raise Unreachable("the connection to Telegram has ended")

@@ -26,6 +26,7 @@ class Outbox:
         self.attempts, self.within, self.batch, self.poll, self.keep = attempts, within, batch, poll, keep
         self.slots = asyncio.Semaphore(at_once)
         self.news = asyncio.Event()
+        self.held_until: int | None = None          # when the first of those may go that are due but have to be silent
         self.sent = self.given_up = self.outages = 0
 
     def notify(self) -> None:
@@ -43,6 +44,8 @@ class Outbox:
         now = self.clock.now()
         due = await self.store.due(now, self.batch)
         rows = [row for row in due if self.pace.ready_at(row.chat) <= now + 50 or self.crowded(row.chat, now)]
+        taken = {row.chat for row in rows}
+        self.held_until = min((self.pace.ready_at(row.chat) for row in due if row.chat not in taken), default=None)
         async with asyncio.TaskGroup() as group:
             for row in rows: group.create_task(self.take(row))
         return len(rows)
@@ -53,7 +56,7 @@ class Outbox:
 
     async def nap(self) -> None:
         "Rest until there is news, something falls due, or a while has passed."
-        due = await self.store.next_due()
+        due = await self.store.next_due() if self.held_until is None else self.held_until
         wait = self.poll if due is None else min(self.poll, max(0.02, (due - self.clock.now()) / 1000))
         tasks = [asyncio.create_task(self.news.wait()), asyncio.create_task(self.clock.sleep(wait))]
         try:

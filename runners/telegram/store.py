@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, update
 
 from perps_kit.storage import outbox
 from perps_kit.storage.models import Chat, Outbox
@@ -16,11 +16,13 @@ class SqlOutbox:
     def __init__(self, database: Database, channel: str = "telegram") -> None:
         self.database, self.channel = database, channel
 
+    def heads(self) -> Select[Any]:
+        "The oldest waiting message of each chat: those behind it wait for it."
+        return select(func.min(Outbox.id)).where(Outbox.channel == self.channel, Outbox.sent_at.is_(None)).group_by(Outbox.recipient)
+
     async def due(self, now: int, limit: int) -> list[Queued]:
         "The oldest waiting message of each chat, where that is due; the longest due first."
-        waiting = (Outbox.channel == self.channel, Outbox.sent_at.is_(None))
-        heads = select(func.min(Outbox.id)).where(*waiting).group_by(Outbox.recipient)
-        query = select(Outbox).where(Outbox.id.in_(heads), Outbox.due_at <= now).order_by(Outbox.due_at, Outbox.id).limit(limit)
+        query = select(Outbox).where(Outbox.id.in_(self.heads()), Outbox.due_at <= now).order_by(Outbox.due_at, Outbox.id).limit(limit)
         async with self.database.read() as session:
             rows = list(await session.scalars(query))
             chats = [int(row.recipient) for row in rows if row.recipient.lstrip("-").isdigit()]
@@ -33,7 +35,8 @@ class SqlOutbox:
 
     async def next_due(self) -> int | None:
         "When the next one is due."
-        async with self.database.read() as session: return await outbox.next_due(session, self.channel)
+        query = select(func.min(Outbox.due_at)).where(Outbox.id.in_(self.heads()))
+        async with self.database.read() as session: return await session.scalar(query)
 
     async def sent(self, row: int, message_id: int | None, now: int) -> None:
         "It has arrived."
