@@ -164,7 +164,7 @@ def equity(theme: dict[str, str]) -> Any:
     "What each account is worth."
     plot = plain(theme, 180, x_range=Range1d(start=0, end=1, name="span"), y_range=Range1d(start=0, end=1, name="worth"))
     lines = plot.multi_line("xs", "ys", source=empty("equity"), line_width=2, line_color="color")
-    plot.yaxis.formatter = NumeralTickFormatter(format="0,0")
+    plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[00]")
     plot.yaxis.ticker.desired_num_ticks = 4
     plot.add_tools(
         HoverTool(
