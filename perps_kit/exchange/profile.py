@@ -12,7 +12,7 @@ from typing import NamedTuple
 class VenueProfile(NamedTuple):
     "What a client of one venue has to know about it; times in seconds."
     id: str                         # ccxt's name
-    klines_limit: int               # candles in one answer
+    klines_limit: int               # candles in one answer; Binance would give 1500, ccxt asks for 1000 at most
     candles_per_second: float       # warm-up pace that stays below half of the weight limit
     timeout: float                  # one REST request
     order_timeout: float            # after it, an order's outcome is unknown
@@ -28,7 +28,7 @@ class VenueProfile(NamedTuple):
     stops_are_algo: bool            # conditional orders live in a namespace of their own
 
 # %% ../../nbs/82_exchange/03_profile.ipynb #profile-binance
-BINANCE_USDM = VenueProfile("binanceusdm", 1500, 3000.0, 10.0, 10.0, 6.0, 5.0, 3600.0, 86400.0, 200, 30.0, 36, 0.0005, 0.0002, True)
+BINANCE_USDM = VenueProfile("binanceusdm", 1000, 4000.0, 10.0, 10.0, 6.0, 5.0, 3600.0, 86400.0, 200, 30.0, 36, 0.0005, 0.0002, True)
 PROFILES = {profile.id: profile for profile in (BINANCE_USDM,)}
 
 

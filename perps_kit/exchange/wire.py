@@ -13,7 +13,7 @@ def decimals(grid: float) -> int:
     "Digits after the point that a multiple of the grid can have: 0.1 -> 1, 0.025 -> 3, 10 -> 0."
     for n in range(13):
         scaled = grid * 10.0 ** n
-        if abs(scaled - floor(scaled + 0.5)) < 1e-7 * max(1.0, scaled) and scaled > 0.5: return n
+        if scaled > 0.5 and abs(scaled - floor(scaled + 0.5)) < 1e-9 + 1e-14 * scaled: return n
     raise ValueError(f"{grid} is not a grid: it must be a positive decimal number with at most 12 digits after the point")
 
 # %% ../../nbs/82_exchange/00_wire.ipynb #wire-text

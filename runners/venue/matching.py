@@ -138,17 +138,16 @@ class Matching:
             if order.status in OPEN and (price <= order.price if order.side > 0 else price >= order.price): self._rest_fill(account, order)
 
     def move(self, account: Account, m: Market, start: float, end: float) -> None:
-        "The price goes from start to end, touching everything between, nearest first; an order that another's fill ended is passed over."
-        symbol, up = m.symbol, end > start
+        "The price goes from start to end, touching everything between, nearest first; what another's fill ended is passed over."
+        symbol, up, down = m.symbol, end >= start, end <= start
         if not account.open_orders.get(symbol) and not account.open_algos.get(symbol) and not account.position(symbol).quantity: return
-        touched: list[tuple[float, int, object]] = []
+        touched: list[tuple[float, int, Order | Algo | None]] = []
         for algo in account.open_algos.get(symbol, ()):
-            if algo.rising == up and algo.touched(end): touched.append((algo.trigger, 0, algo))
+            if (up if algo.rising else down) and algo.touched(end): touched.append((algo.trigger, 0, algo))
         for order in self._limits(account, symbol):
-            if (order.side < 0) == up and (end >= order.price if up else end <= order.price): touched.append((order.price, 1, order))
-        level = account.liquidation(symbol)
-        if level and (account.position(symbol).quantity < 0) == up and (end >= level if up else end <= level):
-            touched.append((level, 2, None))
+            if (up and end >= order.price) if order.side < 0 else (down and end <= order.price): touched.append((order.price, 1, order))
+        level, short = account.liquidation(symbol), account.position(symbol).quantity < 0
+        if level and ((up and end >= level) if short else (down and end <= level)): touched.append((level, 2, None))
         for price, _, what in sorted(touched, key=lambda t: (t[0] if up else -t[0], t[1])):
             if isinstance(what, Algo):
                 if what.status == "NEW": self.trigger(account, what, price, True)
