@@ -42,7 +42,8 @@ DIRECTIVE = re.compile(r"^\s*#\|\s*([\w-]+)\s*:?\s*(.*)$")
 
 def notebooks(only: list[str] | None = None) -> list[Path]:
     "The notebooks of the site in reading order, all or those in the named places."
-    found = sorted(path for path in NBS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+    found = [path for path in NBS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts]
+    found.sort(key=lambda path: (path.parent, path.name != "index.ipynb", path.name))
     places = [Path(name).resolve() for name in only or [NBS]]
     return [path for path in found if any(path.is_relative_to(place) for place in places)]
 
