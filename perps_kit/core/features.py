@@ -81,8 +81,8 @@ class Plan:
 
     def _source(self, where: str, text: str, placed: dict[str, int], minutes: int) -> Source:
         if text == "bar": return Source(-1, "")
-        if text in Bar._fields: return Source(-1, text)
         label, _, part = text.partition(".")
+        if label not in placed and text in Bar._fields: return Source(-1, text)
         if label not in placed: raise ValueError(f"{where}: {text!r} is neither a bar field nor an earlier feature ({', '.join(placed) or 'none yet'})")
         node = self.nodes[placed[label]]
         if minutes > self.minutes and node.minutes != minutes: raise ValueError(f"{where}: a {minutes} minute feature cannot be fed from {label!r} of {node.minutes} minutes")
@@ -100,7 +100,14 @@ class Plan:
 
     def warmup(self, name: str) -> int:
         "Bars until the last of a strategy's required features speaks, counted from an aligned start."
-        return max((node.unit.warmup() * node.minutes // self.minutes for node in self._behind(name)), default=0)
+        return max((self._speaks(c.node) for c in self.columns[name] if not c.optional), default=0)
+
+    def _speaks(self, i: int) -> int:
+        "The number of the base bar with which a node speaks first: what feeds it must speak before its own warm-up counts."
+        node = self.nodes[i]
+        ratio = node.minutes // self.minutes
+        fed = max((self._speaks(s.node) for s in node.inputs if s.node >= 0), default=1)
+        return (-(-fed // ratio) + node.unit.warmup() - 1) * ratio
 
     def _behind(self, name: str) -> list[Node]:
         seen, todo = set(), [c.node for c in self.columns[name]]
