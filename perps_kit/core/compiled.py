@@ -91,7 +91,7 @@ def _import(cls: type) -> str: return f"from {cls.__module__} import {cls.__qual
 
 
 def fold_loop(unit: Any, inputs: tuple[str, ...], compiled: bool) -> Any:
-    "`run(unit, bar columns, inputs, out) -> (unit, output)`, the last ones, for a unit fed with `bar`, its fields, or x0, x1, ... as named in `inputs`; out has shape (fields, n)."
+    "`run(unit, bar columns, inputs, out) -> unit` at the end, for one fed with `bar`, its fields, or x0, x1, ... as named in `inputs`; out has shape (fields, n)."
     extra = [name for name in inputs if name.startswith("x")]
     args = ", ".join(_bar("i") if name == "bar" else f"{name}[i]" if name in extra else f"b_{name}[i]" for name in inputs)
     fields = output_fields(type(unit))
@@ -101,7 +101,7 @@ def fold_loop(unit: Any, inputs: tuple[str, ...], compiled: bool) -> Any:
 def run(unit, {BAR}, {"".join(name + ", " for name in extra)}out):
     for i in range(len(b_open_time)):
         unit, y = unit.update({args})
-{store}    return unit, y
+{store}    return unit
 """
     return loop(type(unit).__name__.lower(), source, stamp(unit), compiled).run
 
