@@ -328,3 +328,36 @@ def test_legs_know_when_they_were_sold_and_slippage_has_its_share():
     assert free.slippage == 0 and slipped.slippage == pytest.approx(free.gross - slipped.gross, rel=1e-3)
     gapped = result(walk(long(rules=Rules()), bars(*E5["7"][1]))[-1])
     assert gapped.slippage == pytest.approx(0.02, rel=1e-3)
+
+
+def test_a_venue_may_correct_the_price_of_a_fill():
+    ladder = walk(long(), bars(*E5["1"][1]))[-1]
+    assert result(ladder.executed("out", 98.4)).gross_r == pytest.approx(-1.6 / 1.5)
+    with pytest.raises(ValueError, match="x1 is not filled"): ladder.executed("x1", 101.5)
+
+
+def test_touching_is_enough():
+    assert result(walk(long(), bars((100, 101, 98.5, 99)))[-1]).exit_type == "SL"
+    assert walk(long(), bars((100, 101.5, 99, 101)))[-1].state == TP1
+    assert walk(long(), bars((100, 101, 99, 99), (98.5, 99, 98.4, 98.6)))[-1].fills.out == 98.5     # opens on the stop: gets the open
+    assert long().update(bars((98.875, 99, 98.8, 99))[0], 0.0, 0.0)[0].state == OPEN    # a quarter of the risk is enough
+
+
+def test_break_even_does_not_undo_a_tighter_stop():
+    ladder = long().filled(100.0).protect(100.8)
+    assert ladder.update(bars((101, 101.6, 100.9, 101.5))[0], 0.0, 0.0)[0].levels.stop == 100.8
+
+
+def test_a_wide_trail_leaves_the_stop_at_break_even_and_the_peak_stays():
+    story = walk(Ladder.of(1, 100, 98.5, 4.0, rules=FREE), bars(*UP, (103.1, 103.15, 102.6, 102.8), (102.8, 102.9, 99.9, 100.5)))
+    assert [s.levels.stop for s in story[1:4]] == [100, 100, 100] and story[3].trailing_peak_price == 103.2
+    assert result(story[-1]).exit_type == "TP2_BE"
+
+
+def test_excursions_count_what_was_surely_lived():
+    open_yet = walk(long(), bars((100, 101, 99, 100.5)))[-1]
+    assert (open_yet.tally.mfe, open_yet.tally.mae) == (1, 1)
+    stopped = walk(open_yet, bars((100.5, 101.4, 98, 98.2), start=QUARTER))[-1]
+    assert (stopped.tally.mfe, stopped.tally.mae) == (1, 1.5)           # the high of the last bar may have come after the stop
+    done = result(walk(long(SINGLE), bars((100, 103, 99, 102)))[-1])
+    assert done.mfe_r == pytest.approx(1) and done.mae_r == 0

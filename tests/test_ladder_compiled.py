@@ -7,7 +7,7 @@ import pytest
 from perps_kit.core.bar import Bar
 from perps_kit.core.compiled import have_numba
 from perps_kit.core.unit import same_bits
-from perps_kit.trackers.ladder import Ladder
+from perps_kit.trackers.ladder import Ladder, within
 from perps_kit.trackers.plan import CLOSED, OPPOSITE, Rules
 
 QUARTER = 15 * 60_000
@@ -51,3 +51,14 @@ def test_compiled_and_plain_agree_on_every_bar_of_random_lives(step):
             if ladder.state >= CLOSED: break
         ends.add(ladder.reason)
     assert len(ends) >= 11      # nearly every way to end was met
+
+
+def test_finer_bars_compile_too():
+    if not have_numba(): pytest.skip("numba is not installed")
+    from numba import njit
+
+    @njit
+    def run(ladder, bar, highs, lows): return within(ladder, bar, highs, lows, 0.0, 0.0)
+    ladder, bar = Ladder.of(1, 100.0, 98.5, 1.0), Bar(0, QUARTER, 100.0, 101.6, 98.4, 100.0, 1.0)
+    highs, lows = np.array([101.6, 100.5, 99.0]), np.array([99.9, 99.0, 98.4])
+    assert same_bits(run(ladder, bar, highs, lows), ladder.within(bar, highs.tolist(), lows.tolist()))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ENTERED', 'SOLD', 'STOP_MOVED', 'LEAVING', 'EXITED', 'CALLED_OFF', 'FUNDED', 'Fills', 'Levels', 'Tally', 'Times',
            'Ladder', 'further', 'unsold', 'held', 'break_even', 'enter', 'close', 'pay', 'opened', 'touched', 'take',
-           'taken', 'stop_name', 'settled', 'lived', 'leave', 'finish', 'news']
+           'within', 'taken', 'stop_name', 'settled', 'lived', 'leave', 'finish', 'news']
 
 # %% ../../nbs/60_trackers/10_ladder.ipynb #ladder-imports
 from math import isnan, nan
@@ -78,13 +78,7 @@ class Ladder(NamedTuple):
     def within(self, bar: Bar, highs: np.ndarray, lows: np.ndarray, funding_open: float = 0.0,
                funding_inside: float = 0.0) -> "tuple[Ladder, int]":
         "Like `update`, with the bar's own 1m highs and lows to say what was touched first."
-        if self.state >= CLOSED or bar.close_time <= self.times.last: return self, 0
-        now = opened(self, bar, funding_open, funding_inside)
-        if now.state == CANCELLED: return now, news(self, now)
-        for k in range(min(len(highs), len(lows))):
-            if now.state < CLOSED: now = touched(now, highs[k], lows[k], bar.open, bar.close_time)  # within: k counts both
-        now = settled(now, bar)
-        return now, news(self, now)
+        return within(self, bar, highs, lows, funding_open, funding_inside)
 
     @classmethod
     def of(cls, side: int, entry_ref: float, stop: float, atr: float, preset: int = STANDARD, tick: float = 0.0, step: float = 0.0,
@@ -101,6 +95,11 @@ class Ladder(NamedTuple):
     def leave(self, reason: int) -> "Ladder":
         "Decided at this close: out at the next open, for one of EXITS. An earlier decision stands."
         return leave(self, reason)
+
+    def executed(self, kind: str, price: float) -> "Ladder":
+        "What a venue really paid for a fill that the candles gave: entry, x1, x2, x3 or out."
+        if isnan(getattr(self.fills, kind)): raise ValueError(f"{kind} is not filled yet, so its price cannot be corrected")
+        return self._replace(fills=self.fills._replace(**{kind: float(price)}))
 
     def protect(self, stop: float) -> "Ladder":
         "The stop moved by hand, from the next bar on; it is never loosened."
@@ -211,6 +210,17 @@ def take(ladder: Ladder, best: float, first: float, time: int) -> Ladder:
         state, exit_time = CLOSED, time
         reason = AT_TP3 if not isnan(fills.x3) else AT_TP2 if not isnan(fills.x2) else AT_TP1
     return Ladder(plan, ladder.rules, state, reason, fills, at, ladder.tally, Times(times.entry, tp1, tp2, exit_time, times.last))
+
+
+def within(ladder: Ladder, bar: Bar, highs: np.ndarray, lows: np.ndarray, funding_open: float, funding_inside: float) -> tuple[Ladder, int]:
+    "A bar whose sub-bars are known: they resolve the order of touches, nothing else. Within one of them the policy still decides."
+    if ladder.state >= CLOSED or bar.close_time <= ladder.times.last: return ladder, 0
+    now = opened(ladder, bar, funding_open, funding_inside)
+    if now.state == CANCELLED: return now, news(ladder, now)
+    for k in range(min(len(highs), len(lows))):
+        if now.state < CLOSED: now = touched(now, highs[k], lows[k], bar.open, bar.close_time)  # within: k counts both
+    now = settled(now, bar)
+    return now, news(ladder, now)
 
 
 def taken(side: int, filled: float, at: float, best: float, first: float) -> float:
