@@ -78,14 +78,17 @@ function decisions(list) {
 const SAID = { entry: "filled at", tp1: "target 1 at", tp2: "target 2 at", tp3: "target 3 at", stop: "stopped at", exit: "closed at", cancelled: "cancelled", signal: "signal at" };
 
 function news(list) {
-  fill($("news"), list.length ? list.map(n => {
+  let last = "";
+  fill($("news"), list.length ? list.flatMap(n => {
+    const today = day(n.time), heading = today === last ? [] : [el("li", { className: "day", textContent: today })];
+    last = today;
     const li = el("li", { onclick: () => showSignal(n.signal_id) });
     const text = el("span");
     text.append(el("b", { textContent: n.symbol, style: "font-weight:600" }), ` ${n.side} `, el("small", { textContent: `${SAID[n.kind] ?? n.kind} ${n.kind === "cancelled" ? "" : price(n.price)}` }));
     const end = n.kind === "signal" ? el("span", { className: "tag", textContent: `score ${n.final?.toFixed(0)}` })
       : n.gross_r != null ? el("span", { className: toned(n.gross_r), textContent: `${signed(n.gross_r, 2)} R` }) : el("span");
-    li.append(el("time", { textContent: clock(n.time), title: day(n.time) }), text, end);
-    return li;
+    li.append(el("time", { textContent: clock(n.time), title: today }), text, end);
+    return [...heading, li];
   }) : [el("li", { className: "empty", textContent: "Signals and what becomes of them appear here." })]);
 }
 
