@@ -154,3 +154,24 @@ async def test_a_listen_key_that_ended_is_refused():
 
 async def test_an_unknown_fault_is_told():
     async with bench(drawn(STILL)) as b: assert "one of html" in (await b.control("fault", kind="rain"))["error"]
+
+
+STRANGE = ("", "-1", "0", "abc", "1e400", "NaN", "9" * 40, "BTCUSDT", "true", "15m", "\u0664")
+
+
+@pytest.mark.parametrize("value", STRANGE)
+async def test_no_parameter_breaks_the_venue(value):
+    from runners.venue.private import KEY_ONLY, PRIVATE
+    from runners.venue.public import PUBLIC
+    names = ("symbol", "interval", "limit", "startTime", "endTime", "fromId", "side", "type", "quantity", "price", "orderId", "algoId",
+             "leverage", "marginType", "triggerPrice")
+    good = {"symbol": "BTCUSDT", "interval": "15m", "side": "BUY", "type": "LIMIT", "quantity": "1", "price": "90",
+            "algoType": "CONDITIONAL"}
+    async with bench(drawn(STILL, STILL), weight_limit=10**9) as b:
+        for method, path in [("GET", p) for p in PUBLIC] + [key for key in PRIVATE if key[1] not in KEY_ONLY]:
+            version, tail = (path[:2], path[3:]) if path[:3] in ("v2/", "v3/") else ("v1", path)
+            for name in names:
+                api = "fapiPrivate" + ({"v1": "", "v2": "V2", "v3": "V3"}[version])
+                signed = b.exchange.sign(tail, [api], method, good | {name: value})
+                async with b.session.request(method, signed["url"], data=signed["body"], headers=signed["headers"]) as answer:
+                    assert answer.status < 500, (method, path, name, await answer.text())

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from venue_kit import BTC, SPAN, T0, bench, drawn, walk
 
+from perps_kit.core.bar import Bar, Bars
 from perps_kit.core.clock import HOUR
 from perps_kit.core.money import fill
 from perps_kit.data.funding import Funding
@@ -194,3 +195,35 @@ async def test_a_market_order_for_a_symbol_without_a_bar_waits_for_the_next():
         await b.exchange.create_order("ETH/USDT:USDT", "market", "buy", 1.0)
         assert await b.bar() == [] and await b.bar() == []
         assert len(await b.bar()) == 1
+
+
+@pytest.mark.parametrize("fine", [False, True])
+async def test_by_a_factor_the_same_orders_fill_inside_the_bar(fine):
+    rows = [(100, 100.4, 99.9, 100), (100, 101.7, 99.6, 101), (101, 101, 97, 98), (98, 98, 98, 98)]
+    bars = drawn(*rows)
+    minutes = {"BTCUSDT": minute_bars(bars)} if fine else {}
+    async with bench(bars, filters=GRID, pace=3000.0, hold=True, fine=minutes) as b:
+        x = b.exchange
+        await x.create_order(BTC, "market", "buy", 10.0)
+        entry = (await x.fetch_positions([BTC]))[0]["entryPrice"]
+        await x.create_order(BTC, "market", "sell", 10.0, None, {"stopLossPrice": 98.5, "reduceOnly": True, "clientAlgoId": "stop"})
+        await x.create_order(BTC, "limit", "sell", 3.0, 101.5, {"reduceOnly": True, "newClientOrderId": "tp1"})
+        await b.control("start")
+        while b.venue.phase != "done": await asyncio.sleep(0.05)
+        trades = await x.fetch_my_trades(BTC)
+        assert [(t["price"], t["amount"], t["takerOrMaker"]) for t in trades[1:]] == [(101.5, 3.0, "maker"),
+                                                                                      (fill(98.5, -1, 5.0, 0.01), 7.0, "taker")]
+        assert T0 + SPAN < trades[1]["timestamp"] < T0 + 2 * SPAN < trades[2]["timestamp"] < T0 + 3 * SPAN
+        assert entry == ENTRY and not await x.fetch_positions([BTC]) and not await x.fetch_open_orders(BTC)
+
+
+def minute_bars(bars):
+    "Fifteen minutes that add up to each bar: open, low, high and close in turn."
+    made = []
+    for bar in bars:
+        path = [bar.open] * 4 + [bar.low] * 4 + [bar.high] * 4 + [bar.close] * 3
+        for k, price in enumerate(path):
+            before = path[k - 1] if k else bar.open
+            time = bar.open_time + k * 60_000
+            made.append(Bar(time, time + 60_000, before, max(before, price), min(before, price), price, 1.0))
+    return Bars.of("BTCUSDT", 1, made)

@@ -25,13 +25,14 @@ UNWEIGHED = {("POST", "order"), ("POST", "algoOrder"), ("POST", "batchOrders")} 
 def weight(method: str, path: str, params: Mapping[str, str]) -> int:
     "Weight of a futures request, by the path after /fapi/vN/."
     if (method, path) in UNWEIGHED: return 0
-    if path.lower().endswith("klines"): return _step(KLINE_WEIGHTS, int(params.get("limit", 500)))
-    if path == "depth": return _step(DEPTH_WEIGHTS, int(params.get("limit", 500)))
+    if path.lower().endswith("klines"): return _step(KLINE_WEIGHTS, params.get("limit", ""))
+    if path == "depth": return _step(DEPTH_WEIGHTS, params.get("limit", ""))
     if method == "GET" and path in WEIGHTS: return WEIGHTS[path][0 if "symbol" in params else 1]
     return 1
 
 
-def _step(table: tuple[tuple[int, int], ...], limit: int) -> int:
+def _step(table: tuple[tuple[int, int], ...], asked: str) -> int:
+    limit = int(asked) if asked.isdigit() else 500      # the venue's own default
     for most, cost in table:
         if limit <= most: return cost
     return table[-1][1]

@@ -19,6 +19,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--minutes", type=int, default=15, help="length of a bar")
     p.add_argument("--start", default=None, help="a time like 2026-10-01; bars before it are history")
     p.add_argument("--end", default=None)
+    p.add_argument("--history", type=int, default=None, help="days to keep before --start (default: all there are)")
     p.add_argument("--pace", default="lockstep", help="lockstep, or how many times faster than real time")
     p.add_argument("--port", type=int, default=0)
     p.add_argument("--balance", type=float, default=10_000.0, help="USDT in the account")
@@ -44,7 +45,7 @@ def build(args: argparse.Namespace):
     try: start, end = (None if t is None else parse_time(t) for t in (args.start, args.end))
     except ValueError as error: raise ConfigError(str(error)) from None
     symbols = [s for text in args.symbols for s in text.split(",") if s]
-    try: market = read_market(args.data, symbols, args.minutes, start, end, args.fine and args.pace != "lockstep")
+    try: market = read_market(args.data, symbols, args.minutes, start, end, args.fine and args.pace != "lockstep", args.history)
     except DataError: raise
     except ValueError as error: raise ConfigError(str(error)) from None
     try:

@@ -36,8 +36,12 @@ def make_app(venue: Venue) -> web.Application:
         return await answer(venue, request)
 
     async def barrier(request: web.Request) -> web.Response:
-        asked = await request.json()
-        body = await venue.barrier(int(asked["time"]), str(asked["phase"]))
+        try:
+            asked = await request.json()
+            time, phase = int(asked["time"]), str(asked["phase"])
+        except (ValueError, KeyError, TypeError):
+            return web.json_response({"error": 'send {"time": T, "phase": "close" or "open"}'}, status=400)
+        body = await venue.barrier(time, phase)
         return web.json_response(body, status=409 if "error" in body else 200)
 
     async def fault(request: web.Request) -> web.Response:

@@ -8,8 +8,6 @@ from perps_kit.core.clock import DAY, timeframe_of
 from perps_kit.exchange.filters import Filters
 from runners.errors import ConfigError
 
-HISTORY = 120 * DAY     # kept before `start`, for warm-up
-
 
 def read_filters(path: str | Path) -> dict[str, Filters]:
     "Trading rules by symbol from a symbols.json; none where the file is not there."
@@ -23,14 +21,15 @@ def read_filters(path: str | Path) -> dict[str, Filters]:
                                    min_notional=row["min_notional"]) for row in rows}
 
 
-def read_market(data: Iterable[str], symbols: Iterable[str], minutes: int, start: int | None, end: int | None, fine: bool = False) -> dict:
-    "Keyword arguments of Venue: bars, filters, funding, fine."
+def read_market(data: Iterable[str], symbols: Iterable[str], minutes: int, start: int | None, end: int | None, fine: bool = False,
+                history: int | None = None) -> dict:
+    "Keyword arguments of Venue: bars, filters, funding, fine. `history`: days kept before `start`, all by default."
     from perps_kit.storage.candles import load_bars, load_funding
     paths, names = [Path(p) for p in data], list(symbols)
     for path in paths:
         if not path.exists(): raise ConfigError(f"--data {path}: no such file or folder")
     where = paths[0] if len(paths) == 1 else paths
-    low = None if start is None else start - HISTORY
+    low = None if start is None or history is None else start - history * DAY
     bars = load_bars(where, names, timeframe_of(minutes), low, end)
     return {"bars": bars, "funding": load_funding(where, list(bars), low, end),
             "filters": read_filters(paths[0] / "symbols.json" if paths[0].is_dir() else paths[0].parent / "symbols.json"),

@@ -38,7 +38,9 @@ async def order_fault(venue: "Venue", fault: dict) -> dict:
     elif kind == "depth_gap": venue.feed.skip_depth += count
     elif kind == "clear": venue.faults.clear()
     elif kind == "resync":
-        for account in venue.accounts.values(): account.listen_keys.clear()
+        for account in venue.accounts.values():
+            for key in account.listen_keys: venue.tell(account, {"e": "listenKeyExpired", "E": venue.time, "listenKey": key})
+            account.listen_keys.clear()
     elif kind == "mute":
         venue.hub.muted = True
         asyncio.get_running_loop().call_later(float(fault.get("seconds", 1.0)), setattr, venue.hub, "muted", False)
