@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -12,66 +13,86 @@ from runners.db.connect import Database, open_database
 from runners.http.app import make_app
 from runners.http.server import open_socket, serving
 from runners.live.service import Service, named_strategies, open_service
-from runners.settings import Settings
+from runners.settings import Settings, Telegram
 from runners.state import ServiceState
 from runners.supervisor import keep_running
+from runners.telegram.console import CHANNEL, ConsoleSender
+from runners.telegram.outbox import Outbox
+from runners.telegram.pace import Pace
+from runners.telegram.ports import Unavailable, Unreachable, WallClock
+from runners.telegram.queries import DatabaseQueries
+from runners.telegram.store import SqlOutbox
+
+if TYPE_CHECKING:
+    from runners.telegram.bot import Bot
 
 log = logging.getLogger(__name__)
+CLOCK = WallClock()
 
 
 class Running:
     "A service with its surroundings, while it runs."
 
-    def __init__(self, settings: Settings, db: Database, state: ServiceState, page: str):
-        self.settings, self.db, self.state, self.page = settings, db, state, page
+    def __init__(self, settings: Settings, db: Database, state: ServiceState, page: str, bot: "Bot | None"):
+        self.settings, self.db, self.state, self.page, self.bot = settings, db, state, page, bot
         self.service: Service | None = None
         self.stop = asyncio.Event()
 
 
 @asynccontextmanager
 async def surroundings(settings: Settings) -> AsyncIterator[Running]:
-    "Database and page. What a person can mend is found before anything is written: a wrong strategy, a busy port, a strange database."
+    "Database, page and bot. What a person can mend is found before anything is written: a wrong strategy, a busy port, a wrong token, a strange database."
     named_strategies(settings)
     async with AsyncExitStack() as stack:
         taken = open_socket(settings.http) if settings.http.enabled else None
         if taken:
             stack.callback(taken.close)
+        bot = await stack.enter_async_context(bot_of(settings.telegram)) if settings.telegram.token.get_secret_value() else None
         db = await open_database(settings.database)
         stack.push_async_callback(db.close)
         state, page = ServiceState(mode=settings.mode, venue=settings.venue.id), ""
         if taken:
             page = await stack.enter_async_context(serving(make_app(db, state, settings.http), settings.http, taken))
-        yield Running(settings, db, state, page)
+        running = Running(settings, db, state, page, bot)
+        if bot:
+            bot.queries = DatabaseQueries(db, state, CLOCK, lambda symbol: running.service.exchange.ticks.get(symbol, 0.0) if running.service else 0.0)
+        yield running
+
+
+class Starting:
+    "The bot's questions before there is a database."
+
+    def __getattr__(self, name: str):
+        raise Unavailable("the service is starting")
+
+
+@asynccontextmanager
+async def bot_of(settings: Telegram) -> AsyncIterator["Bot"]:
+    "The bot, logged in if Telegram can be reached; a token that Telegram refuses is a ConfigError, an outage is left to the supervisor."
+    from runners.telegram.bot import Bot
+    from runners.telegram.session import keep_session, kept_session
+
+    token = settings.token.get_secret_value()
+    bot = Bot(Starting(), Pace(CLOCK), token=token, api_id=settings.api_id, api_hash=settings.api_hash.get_secret_value(), session=kept_session(settings.session, token), server=settings.server)
+    try:
+        try:
+            await bot.connect()
+            keep_session(settings.session, token, bot.session)
+        except Unreachable as outage:
+            log.warning("%s; the bot tries again", outage)
+        yield bot
+    finally:
+        await bot.close()
 
 
 async def messages(running: Running, console: Console | None) -> None:
     "Send what the outbox holds: by the bot, or to the terminal where there is none."
-    from runners.telegram.outbox import Outbox
-    from runners.telegram.pace import Pace
-    from runners.telegram.ports import WallClock
-    from runners.telegram.store import SqlOutbox
-
-    settings, clock = running.settings.telegram, WallClock()
-    pace = Pace(clock)
-    token = settings.token.get_secret_value()
-    if not token:
-        from runners.telegram.console import CHANNEL, ConsoleSender
-
-        outbox = Outbox(SqlOutbox(running.db, CHANNEL), ConsoleSender(console), clock, Pace(clock, 1_000, 0))
+    if running.bot is None:
+        outbox = Outbox(SqlOutbox(running.db, CHANNEL), ConsoleSender(console), CLOCK, Pace(CLOCK, 1_000, 0))
         await asyncio.gather(outbox.run(), forward(running, outbox.notify))
-        return
-    from runners.telegram.bot import Bot
-    from runners.telegram.queries import DatabaseQueries
-
-    ticks = running.service.exchange.ticks if running.service else {}
-    queries = DatabaseQueries(running.db, running.state, clock, lambda symbol: ticks.get(symbol, 0.0))
-    bot = Bot(queries, pace, token=token, api_id=settings.api_id, api_hash=settings.api_hash.get_secret_value(), server=settings.server)
-    outbox = Outbox(SqlOutbox(running.db), bot.sender, clock, pace)
-    try:
-        await bot.connect()
-        await asyncio.gather(bot.run(), outbox.run(), forward(running, outbox.notify))
-    finally:
-        await bot.close()
+    else:
+        outbox = Outbox(SqlOutbox(running.db), running.bot.sender, CLOCK, running.bot.pace)
+        await asyncio.gather(running.bot.run(), outbox.run(), forward(running, outbox.notify))
 
 
 async def forward(running: Running, notify: Callable[[], None]) -> None:
@@ -130,7 +151,7 @@ async def run(settings: Settings, console: Console | None = None, watch: Callabl
 async def serve(running: Running, console: Console | None) -> None:
     "The service with its side tasks, from preparation to its end."
     settings, state = running.settings, running.state
-    async with open_service(settings, running.db, state, console=not settings.telegram.token.get_secret_value()) as service:
+    async with open_service(settings, running.db, state, console=running.bot is None) as service:
         running.service = service
         sides = [asyncio.create_task(keep_running(name, work, state.metrics), name=name) for name, work in
                  (("messages", lambda: messages(running, console)), ("replay", lambda: follow_replay(running)))]

@@ -74,6 +74,7 @@ class Telegram(Part):
     token: SecretStr = SecretStr("")
     api_id: int = 0
     api_hash: SecretStr = SecretStr("")
+    session: Path = Path("var/telegram.session")  # the login, sealed with the token
     server: tuple[int, str, int] | None = None  # data centre, host and port instead of Telegram's own
 
 
@@ -178,8 +179,8 @@ def merged(a: dict[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
     "b over a, part by part; None in b leaves a."
     both = dict(a)
     for name, value in b.items():
-        if isinstance(value, Mapping) and isinstance(both.get(name), dict):
-            both[name] = merged(both[name], value)
+        if isinstance(value, Mapping):
+            both[name] = merged(both[name] if isinstance(both.get(name), dict) else {}, value)
         elif value is not None:
             both[name] = value
     return both

@@ -24,7 +24,7 @@ def demo(
 
     end = int(sample_bars().close_time[-1])
     with tempfile.TemporaryDirectory(prefix="perps-demo-", ignore_cleanup_errors=True) as folder:
-        start(None, view=True, stay=not exit_at_end, mode="paper", database=f"sqlite:///{folder}/demo.db", symbols=sample_symbols(), max_lag=7 * 86_400.0,
+        start(None, view=True, stay=not exit_at_end, mode="paper", database=f"sqlite:///{folder}/demo.db", symbols=sample_symbols(), max_lag=365 * 86_400.0,
               venue=dict(replay=dict(start=str(end - days * DAY), pace=speed * 900)), http=dict(port=port), log_level="warning")
 
 

@@ -116,6 +116,8 @@ class Feed:
         self.distrust.clear()
         try:
             now = await self.exchange.now()
+        except DataError as error:
+            return self.refuse(self.exchange.venue, "bad answer", error)
         except (TimeoutError, *network_errors()) as error:
             log.warning("no answer from %s: %s", self.exchange.venue, type(error).__name__)
             return

@@ -93,6 +93,7 @@ class Service:
     async def flow(self) -> None:
         "Cycles as the venue's clock brings them."
         self.feed.distrust.set()  # what closed while the service was starting
+        await self.exchange.pacer.start()
         async for arrival in self.feed.cycles():
             await asyncio.shield(self.cycle(arrival))
             for follower in self.followers:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from perps_kit.core.bar import DataError
 from perps_kit.core.clock import iso
 from perps_kit.exchange.filters import filters_of_market
 from perps_kit.exchange.profile import profile
@@ -38,6 +39,11 @@ class Pacer:
         "Where the replay stands: time, phase, progress."
         return await self._call("GET", "/replay/status")
 
+    async def start(self) -> None:
+        "Let a replay that runs by itself begin, now that somebody watches."
+        if self.address and not self.lockstep:
+            await self._call("POST", "/replay/start")
+
     async def release(self, time: int, phase: str) -> dict[str, Any]:
         "Let the replay go on from a barrier; answered when what it released has happened."
         return await self._call("POST", "/replay/barrier", dict(time=time, phase=phase))
@@ -64,9 +70,12 @@ class Exchange:
         return {s: f.tick for s, f in self.filters.items()}
 
     async def now(self) -> int:
-        "The venue's clock."
+        "The venue's clock; DataError where it answers something else than a time."
         async with asyncio.timeout(self.timeout):
-            return int(await self.client.fetch_time())
+            time = await self.client.fetch_time()
+        if not isinstance(time, int):
+            raise DataError(f"{self.venue} was asked for its time and sent something else")
+        return time
 
 
 @asynccontextmanager
@@ -80,7 +89,7 @@ async def replay_process(replay: Replay, symbols: tuple[str, ...], minutes: int)
         return
     from perps_kit.data.sample import sample_root
 
-    arguments = ["--data", str(replay.data or sample_root()), "--symbols", *symbols, "--minutes", str(minutes), "--pace", str(replay.pace), "--with-parent"]
+    arguments = ["--data", str(replay.data or sample_root()), "--symbols", *symbols, "--minutes", str(minutes), "--pace", str(replay.pace), "--with-parent", "--hold"]
     for name in ("start", "end"):
         if (value := getattr(replay, name)) is not None:
             arguments += [f"--{name}", str(value)]
