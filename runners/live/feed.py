@@ -100,10 +100,8 @@ class Feed:
         "Closed bars that opened at `since` or later, from REST, page after page."
         bars: list[Bar] = []
         while since + self.minutes * MINUTE <= now:
-            async with asyncio.timeout(self.exchange.timeout):
-                rows = await self.exchange.client.fapiPublicGetKlines(
-                    dict(symbol=symbol, interval=timeframe_of(self.minutes), startTime=since, limit=self.exchange.profile.klines_limit)
-                )
+            wish = dict(symbol=symbol, interval=timeframe_of(self.minutes), startTime=since, limit=self.exchange.profile.klines_limit)
+            rows = await self.exchange.patiently(lambda wish=wish: self.exchange.client.fapiPublicGetKlines(wish))
             page = bars_of(rows, self.minutes, now, bars[-1].close_time if bars else 0)
             if not page:
                 break

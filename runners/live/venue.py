@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from perps_kit.core.bar import DataError
 from perps_kit.core.clock import iso
 from perps_kit.exchange.filters import filters_of_market
+from perps_kit.exchange.outcome import LIMITED, UNKNOWN, outcome_of
 from perps_kit.exchange.profile import profile
 from runners.errors import ConfigError
 from runners.settings import Replay, Settings
@@ -69,6 +70,20 @@ class Exchange:
     def ticks(self) -> dict[str, float]:
         return {s: f.tick for s, f in self.filters.items()}
 
+    async def patiently(self, call: Callable[[], Awaitable[Any]], times: int = 5) -> Any:
+        "A reading request: again after the pause that a rate limit asks for, and a few times after network trouble; each attempt has the deadline."
+        for attempt in range(times):
+            try:
+                async with asyncio.timeout(self.timeout):
+                    return await call()
+            except (TimeoutError, *network_errors()) as error:
+                outcome = outcome_of(error, retry_after(self.client))
+                if attempt + 1 == times or outcome.kind not in (LIMITED, UNKNOWN):
+                    raise
+                pause = outcome.wait or 0.5 * 2**attempt
+                log.warning("%s: %s; again in %.1f s", self.venue, type(error).__name__, pause)
+                await asyncio.sleep(pause)
+
     async def now(self) -> int:
         "The venue's clock; DataError where it answers something else than a time."
         async with asyncio.timeout(self.timeout):
@@ -76,6 +91,15 @@ class Exchange:
         if not isinstance(time, int):
             raise DataError(f"{self.venue} was asked for its time and sent something else")
         return time
+
+
+def retry_after(client: Any) -> float | None:
+    "Seconds that the venue asked to wait with its last answer."
+    headers = {k.lower(): v for k, v in (client.last_response_headers or {}).items()}
+    try:
+        return float(headers["retry-after"])
+    except (KeyError, ValueError):
+        return None
 
 
 @asynccontextmanager
@@ -89,7 +113,7 @@ async def replay_process(replay: Replay, symbols: tuple[str, ...], minutes: int)
         return
     from perps_kit.data.sample import sample_root
 
-    arguments = ["--data", str(replay.data or sample_root()), "--symbols", *symbols, "--minutes", str(minutes), "--pace", str(replay.pace), "--with-parent", "--hold"]
+    arguments = ["--data", str(replay.data or sample_root()), "--symbols", *symbols, "--minutes", str(minutes), "--pace", str(replay.pace), "--with-parent", "--hold", "--weight-limit", "1000000"]
     for name in ("start", "end"):
         if (value := getattr(replay, name)) is not None:
             arguments += [f"--{name}", str(value)]
