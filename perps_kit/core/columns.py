@@ -26,7 +26,8 @@ class Columns:
 
     def __init__(self, bars: Bars, compiled: bool | None = None):
         self.bars, self.compiled = bars, have_numba() if compiled is None else compiled
-        self._known: dict[str, np.ndarray] = {}
+        self._known: dict[str, np.ndarray] = {}     # by the key of the node
+        self._held: dict[str, np.ndarray] = {}
         self._series: dict[int, tuple[list, np.ndarray]] = {}
 
     def inputs(self, minutes: int) -> list:
@@ -71,9 +72,13 @@ class Columns:
 
     def held(self, plan: Plan, i: int) -> np.ndarray:
         "The column of a node on the base bars: a higher timeframe's value from the close at which it became known."
-        column, at = self.node(plan, i), self.series(plan.nodes[i].minutes)[1]
+        column, at, key = self.node(plan, i), self.series(plan.nodes[i].minutes)[1], plan.nodes[i].key
         if at is None: return column
-        return np.ascontiguousarray(np.where(at >= 0, column[:, np.maximum(at, 0)] if column.shape[1] else nan, nan))
+        if key not in self._held:
+            known, held = int(np.searchsorted(at, 0)), np.full((len(column), len(at)), nan)
+            for row, values in zip(held, column, strict=True): row[known:] = values[at[known:]]
+            self._held[key] = held
+        return self._held[key]
 
     def of(self, strategy: Any, name: str) -> Any:
         "The column of a strategy's feature by name on the base bars; a unit with several outputs gives them as a NamedTuple of arrays."

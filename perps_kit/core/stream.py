@@ -84,7 +84,7 @@ class Stream:
     def step(self, bar: Bar) -> Step:
         "Step every unit and ask every strategy; the bar must be sound and follow the last one."
         before, was_bar, self.values = self.values, self.last, self._advance(bar)
-        self.count, self.last, self.origin = self.count + 1, bar, self.origin or bar.open_time
+        self.count, self.last, self.origin = self.count + 1, bar, self.origin if was_bar else bar.open_time
         candidates, leaves = [], {}
         for name, strategy in self.strategies.items():
             columns = self.plan.columns[name]

@@ -1,0 +1,135 @@
+"""What the contracts are held against: every registered unit with plausible inputs, every registered strategy, candles.
+
+A unit gets its inputs from the strategies that use it, wired as they wire it. One that no strategy uses is fed with bars or closes if that is all
+that it takes; otherwise MAKERS has to say how.
+"""
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple, get_type_hints
+
+import numpy as np
+from fixtures.candles import real, walk
+
+from perps_kit.core.bar import Bar, Bars
+from perps_kit.core.features import Plan, plan_of
+from perps_kit.core.registry import Entry, entries, strategies, units
+from perps_kit.core.resample import Resample
+from perps_kit.core.stream import Step, Stream
+from perps_kit.core.unit import make, output_fields
+from perps_kit.data.sample import sample_bars
+from perps_kit.trackers.ladder import Ladder
+
+LONGEST = 800       # inputs of a unit
+
+
+@cache
+def candles(series: str) -> Bars:
+    "A series by name; recorded ones skip the test where they are not at hand."
+    if series == "recorded": return real("SOL", 30_000, 7000)
+    if series == "ties": return walk(2, 5000, tick=0.5, step=0.5)
+    return sample_bars("SOLUSDT")[:7000]
+
+
+SERIES = ("sample", "recorded", "ties")
+
+
+class Case(NamedTuple):
+    "A fresh unit and the arguments of its updates."
+    unit: Any
+    inputs: list[tuple]
+
+
+def ladder(bars: list[Bar]) -> Case:
+    "A long with a far stop, and funding now and then."
+    first = bars[0].close
+    paid = [(0.0001 * bar.open if k % 32 == 0 else 0.0, 0.00005 * bar.open if k % 50 == 7 else 0.0) for k, bar in enumerate(bars)]
+    return Case(Ladder.of(1, first, 0.94 * first, 0.004 * first, tick=0.01), [(bar, *two) for bar, two in zip(bars, paid, strict=True)])
+
+
+MAKERS: dict[type, Callable[[list[Bar]], Case]] = {
+    Resample: lambda bars: Case(Resample(60, 15), [(bar,) for bar in bars]),
+    Ladder: ladder,
+}
+
+
+def simple(entry: Entry) -> Callable[[list[Bar]], Case] | None:
+    "A maker for a unit that has default parameters and takes one bar, or one price."
+    hints = get_type_hints(entry.cls.update, localns={entry.cls.__name__: entry.cls})
+    takes = [kind for name, kind in hints.items() if name != "return"]
+    if any(p.default is p.empty for p in _signature(entry.cls)) or takes not in ([Bar], [float]): return None
+    return lambda bars: Case(make(entry.cls), [(bar if takes == [Bar] else bar.close,) for bar in bars])
+
+
+def _signature(cls: type) -> list:
+    from inspect import signature
+    return [p for name, p in signature(cls.of if hasattr(cls, "of") else cls).parameters.items() if name != "cls"]
+
+
+@cache
+def chosen(name: str) -> Any:
+    "A strategy with its default parameters."
+    return make(strategies()[name])
+
+
+@cache
+def plan(name: str) -> Plan: return plan_of({name: chosen(name)}, chosen(name).minutes)
+
+
+def labels(name: str) -> dict[str, int]:
+    "A strategy's features by name, each node once."
+    return {f"{name}.{c.name}": c.node for c in reversed(plan(name).columns[name])}
+
+
+def case_names() -> list[str]:
+    "Names of all cases: `strategy.feature`, or the name of a unit that no strategy uses."
+    wired = [label for name in strategies() for label in {node: label for label, node in labels(name).items()}.values()]
+    used = {type(node.unit) for name in strategies() for node in plan(name).nodes}
+    return wired + [e.name for e in units() if e.cls not in used and (e.cls in MAKERS or simple(e))]
+
+
+def uncovered() -> list[Entry]:
+    "Registered units without a case."
+    used = {type(node.unit) for name in strategies() for node in plan(name).nodes}
+    return [e for e in units() if e.cls not in used and e.cls not in MAKERS and not simple(e)]
+
+
+@cache
+def case(name: str, series: str) -> Case:
+    "A case by name over a series; whoever folds the unit takes a copy first."
+    strategy, _, _ = name.partition(".")
+    if strategy in strategies(): return lived(strategy, series).cases[labels(strategy)[name]]
+    entry = next(e for e in entries() if e.name == name)
+    maker = MAKERS.get(entry.cls) or simple(entry)
+    assert maker
+    return maker(list(candles(series)[:LONGEST]))
+
+
+class Spy:
+    "A unit that writes down what it is fed with."
+
+    def __init__(self, unit: Any): self.unit, self.inputs = unit, []
+
+    def update(self, *args: Any) -> tuple["Spy", Any]:
+        if len(self.inputs) < LONGEST: self.inputs.append(args)
+        self.unit, y = self.unit.update(*args)
+        return self, y
+
+
+class Lived(NamedTuple):
+    "A strategy stepped over a series, and what was seen on the way."
+    steps: list[Step]
+    values: list[np.ndarray]    # of each node, (fields, n), as `Columns.held` gives them
+    cases: list[Case]           # of each node
+
+
+@cache
+def lived(name: str, series: str) -> Lived:
+    "The stream of a strategy over all of a series, plain Python."
+    stream, bars = Stream({name: chosen(name)}, "TEST", chosen(name).minutes), candles(series)
+    spies = stream.units = [Spy(unit) for unit in stream.units]
+    values = [np.full((len(output_fields(type(node.unit))), len(bars)), np.nan) for node in stream.plan.nodes]
+    steps = []
+    for i, bar in enumerate(bars):
+        steps += stream.accept(bar)
+        for column, y in zip(values, stream.values, strict=True): column[:, i] = y
+    return Lived(steps, values, [Case(node.unit, spy.inputs) for node, spy in zip(stream.plan.nodes, spies, strict=True)])
