@@ -6,8 +6,9 @@ What it is made of is put together here and nowhere else; two services with othe
 import asyncio
 import logging
 import time as wall
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from perps_kit.core.clock import iso
 from perps_kit.core.registry import strategy
@@ -45,6 +46,7 @@ class Service:
         self.last, self.cycles = 0, 0
         self.notify = asyncio.Event()  # there are new messages
         self.stopping = asyncio.Event()
+        self.under_way: asyncio.Task[None] | None = None
 
     async def prepare(self) -> None:
         "From whatever the last service left to the state it would be in had it never stopped."
@@ -89,15 +91,22 @@ class Service:
             for task in (watcher, stopped, work):
                 task.cancel()
             await asyncio.gather(watcher, stopped, work, return_exceptions=True)
+            if self.under_way:
+                await self.under_way
+
+    async def whole(self, work: Coroutine[Any, Any, None]) -> None:
+        "Run what a stop must not cut in two: what has been stepped is also committed, what has been entered is also protected."
+        self.under_way = asyncio.create_task(work, name="cycle")
+        await asyncio.shield(self.under_way)
+        self.under_way = None
 
     async def flow(self) -> None:
         "Cycles as the venue's clock brings them."
         self.feed.distrust.set()  # what closed while the service was starting
         await self.exchange.pacer.start()
         async for arrival in self.feed.cycles():
-            await asyncio.shield(self.cycle(arrival))
-            for follower in self.followers:
-                await follower.opened(arrival.time)
+            await self.whole(self.cycle(arrival))
+            await self.whole(self.opened(arrival.time))
 
     async def lockstep(self) -> None:
         "Cycles between the replay's barriers, wherever it stands now."
@@ -107,13 +116,17 @@ class Service:
         while where["phase"] != "done":
             if where["phase"] == "close":
                 while self.last < where["time"] and any(last < where["time"] for last in self.feed.last.values()):
-                    await asyncio.shield(self.cycle(await anext(arrivals)))
+                    await self.whole(self.cycle(await anext(arrivals)))
                 where = await pacer.release(where["time"], "close")
             if where["phase"] == "open":
-                for follower in self.followers:
-                    await follower.opened(where["time"])
+                await self.whole(self.opened(where["time"]))
                 where = await pacer.release(where["time"], "open")
             self.state.progress = where.get("progress", self.state.progress)
+
+    async def opened(self, time: int) -> None:
+        "The bar after a close has opened: accounts learn of their fills and protect them."
+        for follower in self.followers:
+            await follower.opened(time)
 
     async def cycle(self, arrival: Arrival) -> None:
         "Everything of one close time: step, judge, write, and only then act."
