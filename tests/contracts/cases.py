@@ -1,7 +1,7 @@
 """What the contracts are held against: every registered unit with plausible inputs, every registered strategy, candles.
 
-A unit gets its inputs from the strategies that use it, wired as they wire it. One that no strategy uses is fed with bars or closes if that is all
-that it takes; otherwise MAKERS has to say how.
+A unit gets its inputs from the strategies that use it, wired as they wire it. One that no strategy uses is fed with bars or
+closes if that is all that it takes; otherwise MAKERS has to say how.
 """
 from collections.abc import Callable
 from functools import cache

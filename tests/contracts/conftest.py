@@ -2,4 +2,9 @@
 import os
 from pathlib import Path
 
-os.environ["PERPS_CACHE"] = str(Path(__file__).resolve().parents[2] / ".cache" / "loops")
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loops() -> None:
+    os.environ["PERPS_CACHE"] = str(Path(__file__).resolve().parents[2] / ".cache" / "loops")

@@ -46,7 +46,8 @@ def test_every_strategy_takes_holes_alike_in_stream_and_lane(name, series):
 
 @settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.integers(1, 390), st.integers(1, 6), max_size=25), st.sampled_from(SERIES), st.integers(0, 3))
-def test_any_holes_are_taken_alike(holes, series, start): compare(Quick(), "quick", without(candles(series)[start:start + 400], holes), False)
+def test_any_holes_are_taken_alike(holes, series, start):
+    compare(Quick(), "quick", without(candles(series)[start:start + 400], holes), False)
 
 
 def test_the_quick_strategy_speaks_between_the_holes():
