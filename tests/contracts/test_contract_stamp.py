@@ -51,7 +51,8 @@ def stamped(folder: Path, text: str, name: str = "edited_unit") -> str:
 
 
 @pytest.mark.parametrize("old, new", [
-    ("self.y + helper(x)", "self.y - helper(x)"), ("SCALE[0] * x", "SCALE[1] * x"), ("(2.0, 3.0)", "(2.5, 3.0)"), ("(2.0, 3.0)", "(2, 3.0)"),
+    ("self.y + helper(x)", "self.y - helper(x)"), ("SCALE[0] * x", "SCALE[1] * x"), ("(2.0, 3.0)", "(2.5, 3.0)"),
+    ("(2.0, 3.0)", "(2, 3.0)"),
     ("y: float = 0.0", "y: float = 0.0\n    z: float = 0.0"), ("return SCALE[0] * x", "return abs(SCALE[0] * x)"),
     ("SCALE[0] * x", "(SCALE[0] + 0.0) * x")])
 def test_an_edit_is_noticed(tmp_path, old, new):
