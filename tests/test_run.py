@@ -138,3 +138,9 @@ def test_what_a_person_can_mend_is_one_sentence_and_exit_code_2(tmp_path, argume
     done = cli(*arguments, **environ, PERPS_DATABASE=f"sqlite:///{tmp_path}/x.db")
     assert done.returncode == 2 and sentence in done.stderr and "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not Path(tmp_path / "x.db").exists()
+
+
+@pytest.mark.slow
+def test_the_demo_runs_on_nothing_but_what_is_here_and_ends(tmp_path):
+    done = cli("demo", "--exit", "--days", "2", "--speed", "100", "--port", "0", HOME=str(tmp_path))
+    assert done.returncode == 0 and "The replay has ended" in done.stdout and "0 waiting" in done.stdout, done.stderr

@@ -1,0 +1,81 @@
+"The promise: what the notebook's backtest shows is what the whole service does. A small span here; `perps-kit parity` takes any."
+
+import asyncio
+import copy
+from pathlib import Path
+
+import pytest
+
+from perps_kit.backtest.run import backtest
+from perps_kit.core.registry import strategy
+from runners import parity
+from runners.cli.research import candles
+from runners.errors import ConfigError
+
+REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "binance_usdm_15m"
+SPAN = dict(start="2026-06-05", end="2026-08-01")
+SYMBOLS = ["DOGEUSDT", "ETHUSDT", "UNIUSDT"]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    "A run of both sides: what the service left, and the backtest's result."
+    it = strategy("ema_scalper")
+    bars, funding, ticks = candles(None, SYMBOLS, "15m", **SPAN)
+    first, last = int(bars["ETHUSDT"].open_time[0]), int(bars["ETHUSDT"].close_time[-1])
+    begin = first + 4_000 * 900_000
+    found, rows = asyncio.run(parity.serve(it, "ema_scalper", None, SYMBOLS, first, begin, last, "live", tmp_path_factory.mktemp("parity"), True))
+    return found, rows, backtest({"ema_scalper": it}, bars, funding=funding, ticks=ticks), funding
+
+
+def compared(both, rows=None):
+    found = parity.Found(both[0].cycles, both[0].span)
+    parity.compare(found, both[2], rows or both[1], both[3], "live")
+    return found
+
+
+def test_signals_positions_decisions_and_fills_are_the_same_on_both_sides(both):
+    found = compared(both)
+    assert found.equal, found.text()
+    assert found.counts["signals with their components"] >= 3 and found.counts["fills at the venue, on its tick"] >= 9
+    assert found.facts()["equal"] and "parity holds" in found.text()
+
+
+@pytest.mark.parametrize("spoil", ["entry", "components", "ladder", "event", "verdict", "lost", "fill"])
+def test_the_smallest_difference_is_found_and_shown_with_both_sides(both, spoil):
+    rows = dict(both[1])
+    id = next(s for s in rows["signals"])
+    if spoil in ("entry", "components"):
+        changed = copy.copy(rows["signals"][id])
+        changed.__dict__ = dict(changed.__dict__, **({"entry": changed.entry * (1 + 1e-15)} if spoil == "entry" else {"components": changed.components | {"volume": -1.0}}))
+        rows["signals"] = rows["signals"] | {id: changed}
+    elif spoil == "ladder":
+        changed = copy.copy(rows["reference"][id])
+        changed.__dict__ = dict(changed.__dict__, ladder=changed.ladder.replace("1", "2", 1))
+        rows["reference"] = rows["reference"] | {id: changed}
+    elif spoil == "event":
+        rows["events"] = {k: v[:-1] for k, v in rows["events"].items()}
+    elif spoil == "verdict":
+        rows["decisions"] = [copy.copy(d) for d in rows["decisions"]]
+        one = next(d for d in rows["decisions"] if d.outcome == "published")
+        one.__dict__ = dict(one.__dict__, verdicts=[dict(v, value="other") for v in one.verdicts])
+    elif spoil == "fill":
+        rows["fills"] = rows["fills"][1:]
+    else:
+        rows["signals"] = {k: v for k, v in rows["signals"].items() if k != id}
+    found = compared(both, rows)
+    assert not found.equal and found.difference and found.backtest != found.service and "parity is broken" in found.text()
+
+
+def test_too_few_candles_are_refused():
+    with pytest.raises(ConfigError, match="before the strategy's averages first speak"):
+        parity.run(strategy("ema_scalper"), "ema_scalper", None, ["BTCUSDT"], "2026-10-01", None, quiet=True)
+
+
+@pytest.mark.slow
+def test_parity_holds_on_real_candles():
+    if not REAL.exists():
+        pytest.skip("../shared/data is not here: real candles are needed")
+    found = parity.run(strategy("ema_scalper"), "ema_scalper", REAL, ["BTCUSDT", "ETHUSDT", "SOLUSDT"], "2025-09-01", "2026-01-15", quiet=True)
+    assert found.equal, found.text()
+    assert found.counts["signals with their components"] >= 5
