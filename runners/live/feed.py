@@ -91,6 +91,8 @@ class Feed:
                 if quiet and wall.monotonic() - self.heard < self.stale:
                     continue
                 log.warning("kline stream: %s; asking again in %.1f s", "silent" if quiet else error, pause)
+                if quiet:
+                    self.exchange.hang_up("no candles came")
                 self.distrust.set()
                 self.arrived.set()
                 await asyncio.sleep(pause)

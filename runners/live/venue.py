@@ -70,6 +70,13 @@ class Exchange:
     def ticks(self) -> dict[str, float]:
         return {s: f.tick for s, f in self.filters.items()}
 
+    def hang_up(self, reason: str) -> None:
+        "Drop the WebSocket connections: pings can go on while the data has stopped, and only a new connection brings it back."
+        import ccxt
+
+        for connection in list(self.client.clients.values()):
+            connection.on_error(ccxt.NetworkError(reason))
+
     async def patiently(self, call: Callable[[], Awaitable[Any]], times: int = 5) -> Any:
         "A reading request: again after the pause that a rate limit asks for, and a few times after network trouble; each attempt has the deadline."
         for attempt in range(times):
