@@ -36,9 +36,10 @@ class Bar(NamedTuple):
 
 # %% ../../nbs/00_core/02_bar.ipynb #bar-check
 def check_bar(bar: Bar, after: int = 0) -> Bar:
-    "The bar itself, if it is sound and opens no earlier than `after`, the close time of the one before; DataError otherwise (quant_spec 0.4)."
+    "The bar itself, if it is sound and opens no earlier than `after`, the close of the one before; DataError otherwise (quant_spec 0.4)."
     prices = (bar.open, bar.high, bar.low, bar.close)
-    if not all(isfinite(x) for x in prices) or min(prices) <= 0: raise DataError(f"bar {iso(bar.open_time)}: prices {prices} are not all positive numbers")
+    if not all(isfinite(x) for x in prices) or min(prices) <= 0:
+        raise DataError(f"bar {iso(bar.open_time)}: prices {prices} are not all positive numbers")
     if bar.high < max(bar.open, bar.close) or bar.low > min(bar.open, bar.close):
         raise DataError(f"bar {iso(bar.open_time)}: high {bar.high} and low {bar.low} do not contain open {bar.open} and close {bar.close}")
     if not 0 <= bar.volume < inf: raise DataError(f"bar {iso(bar.open_time)}: volume {bar.volume} is not a number from 0 on")
@@ -74,10 +75,13 @@ class Bars:
     def __getitem__(self, i: int) -> Bar: ...
     @overload
     def __getitem__(self, i: slice | np.ndarray) -> "Bars": ...
-    def __getitem__(self, i): return self._bar(i) if isinstance(i, (int, np.integer)) else Bars(self.symbol, self.minutes, *(c[i] for c in self.columns()))
+    def __getitem__(self, i):
+        if isinstance(i, (int, np.integer)): return self._bar(int(i))
+        return Bars(self.symbol, self.minutes, *(c[i] for c in self.columns()))
 
     def __iter__(self) -> Iterator[Bar]:
-        for row in zip(self.open_time.tolist(), self.close_time.tolist(), *(c.tolist() for c in self.columns()[1:]), strict=True): yield Bar(*row)
+        times = self.open_time.tolist(), self.close_time.tolist()
+        for row in zip(*times, *(c.tolist() for c in self.columns()[1:]), strict=True): yield Bar(*row)
 
     def _bar(self, i: int) -> Bar:
         row = [c[i].item() for c in self.columns()]
@@ -94,12 +98,15 @@ class Bars:
         return cls.from_columns(symbol, minutes, **{name: [getattr(bar, name) for bar in rows] for name in COLUMNS})
 
     @classmethod
-    def from_columns(cls, symbol: str, minutes: int, open_time, open, high, low, close, volume, taker_buy=None, quote_volume=None, trades=None, synthetic=None) -> "Bars":
+    def from_columns(cls, symbol: str, minutes: int, open_time, open, high, low, close, volume,
+                     taker_buy=None, quote_volume=None, trades=None, synthetic=None) -> "Bars":
         "Columns from anything array-like; a column that is not given is nan (synthetic: False)."
         n = len(open_time)
-        floats = [np.full(n, nan) if x is None else np.ascontiguousarray(x, np.float64) for x in (open, high, low, close, volume, taker_buy, quote_volume, trades)]
+        given = open, high, low, close, volume, taker_buy, quote_volume, trades
+        floats = [np.full(n, nan) if x is None else np.ascontiguousarray(x, np.float64) for x in given]
         flags = np.zeros(n, bool) if synthetic is None else np.ascontiguousarray(synthetic, bool)
-        return cls(symbol, minutes, np.ascontiguousarray(open_time, np.int64), *floats, flags)
+        columns: list[np.ndarray] = [np.ascontiguousarray(open_time, np.int64), *floats, flags]
+        return cls(symbol, minutes, *columns)
 
 
 COLUMNS = tuple(f.name for f in fields(Bars))[2:]

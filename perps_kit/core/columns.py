@@ -22,13 +22,13 @@ from .unit import output_fields, output_of
 
 # %% ../../nbs/00_core/12_columns.ipynb #columns-columns
 class Columns:
-    "Features of one stretch of candles without holes, as arrays of shape (fields, n), computed when first asked for. `compiled`: None uses numba if it is there."
+    "Features of a stretch of candles without holes: arrays (fields, n), computed when asked for. `compiled`: None means where numba is."
 
     def __init__(self, bars: Bars, compiled: bool | None = None):
         self.bars, self.compiled = bars, have_numba() if compiled is None else compiled
         self._known: dict[str, np.ndarray] = {}     # by the key of the node
         self._held: dict[str, np.ndarray] = {}
-        self._series: dict[int, tuple[list, np.ndarray]] = {}
+        self._series: dict[int, tuple[list, np.ndarray | None]] = {}
 
     def inputs(self, minutes: int) -> list:
         "Bar columns of a timeframe in the order of Bar's fields: arrays, or lists where plain Python reads them."
@@ -47,7 +47,8 @@ class Columns:
         fold_loop(unit, ("bar",), self.compiled)(unit, *self.inputs(self.bars.minutes), out)
         closed = out[0] >= 0
         rows = out[:, closed]
-        columns = [rows[0].astype(np.int64), rows[1].astype(np.int64), *(np.ascontiguousarray(r) for r in rows[2:10]), rows[10].astype(bool)]
+        times = rows[0].astype(np.int64), rows[1].astype(np.int64)
+        columns = [*times, *(np.ascontiguousarray(r) for r in rows[2:10]), rows[10].astype(bool)]
         return self._readable(columns), np.cumsum(closed) - 1
 
     def _readable(self, arrays: list) -> list: return arrays if self.compiled else [a.tolist() for a in arrays]
@@ -65,7 +66,8 @@ class Columns:
             else:
                 names.append(f"x{len(extra)}")
                 field = output_fields(type(plan.nodes[source.node].unit)).index(source.field)
-                extra.append((self.node(plan, source.node) if plan.nodes[source.node].minutes == node.minutes else self.held(plan, source.node))[field])
+                same = plan.nodes[source.node].minutes == node.minutes
+                extra.append((self.node if same else self.held)(plan, source.node)[field])
         out = np.full((len(output_fields(type(node.unit))), len(bars[0])), nan)
         fold_loop(node.unit, tuple(names), self.compiled)(fresh(node.unit), *bars, *self._readable(extra), out)
         return out
@@ -103,7 +105,9 @@ class Signals:
     def __getitem__(self, k: int) -> Signal:
         row = self.table[k].tolist()
         kinds = (int, int, float, float, int, float, float, float, float, float, int)
-        return Signal(*(kind(v) for kind, v in zip(kinds, row[1:], strict=False)), type(empty_parts(self.strategy))(*row[len(SIGNAL_COLUMNS):]))
+        values: list[Any] = [kind(v) for kind, v in zip(kinds, row[1:], strict=False)]
+        parts = type(empty_parts(self.strategy))(*row[len(SIGNAL_COLUMNS):])
+        return Signal(*values, parts=parts)
 
 
 def empty_parts(strategy: Any) -> tuple:

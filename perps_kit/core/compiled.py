@@ -91,7 +91,7 @@ def _import(cls: type) -> str: return f"from {cls.__module__} import {cls.__qual
 
 
 def fold_loop(unit: Any, inputs: tuple[str, ...], compiled: bool) -> Any:
-    "`run(unit, bar columns, inputs, out) -> unit` at the end, for one fed with `bar`, its fields, or x0, x1, ... as named in `inputs`; out has shape (fields, n)."
+    "`run(unit, bar columns, inputs, out) -> unit` at the end, fed with `bar`, its fields, or x0, x1, ... as in `inputs`; out: (fields, n)."
     extra = [name for name in inputs if name.startswith("x")]
     args = ", ".join(_bar("i") if name == "bar" else f"{name}[i]" if name in extra else f"b_{name}[i]" for name in inputs)
     fields = output_fields(type(unit))
@@ -134,7 +134,8 @@ def drive_loop(strategy: Any, plan: Plan, name: str, parts: tuple, compiled: boo
     unknown = " or ".join(f"isnan(c{node}_{k}[i]) or isnan(c{node}_{k}[i - 1])" for node, k in cells if node in required) or "False"
     gaps = tuple(strategy.spacing.get(mode, 0) for mode in range(len(strategy.modes)))
     store = [f"            out[found, {k}] = s.{field}\n" for k, field in enumerate(Signal._fields[:-1], 1)]
-    store += [f"            out[found, {len(SIGNAL_COLUMNS) + k}] = s.parts.{part}\n" for k, part in enumerate(getattr(parts, "_fields", ()))]
+    scored = enumerate(getattr(parts, "_fields", ()), len(SIGNAL_COLUMNS))
+    store += [f"            out[found, {k}] = s.parts.{part}\n" for k, part in scored]
     source = f"""from collections import namedtuple
 from math import isnan
 {"".join(map(_import, classes))}

@@ -69,7 +69,8 @@ class Plan:
         placed: dict[str, int] = {}
         for label, wish in features.items():
             minutes = wish.minutes or self.minutes
-            if minutes % self.minutes: raise ValueError(f"{name}: {label} asks for {minutes} minutes, which {self.minutes} minutes do not divide")
+            if minutes % self.minutes:
+                raise ValueError(f"{name}: {label} asks for {minutes} minutes, which {self.minutes} minutes do not divide")
             inputs = tuple(self._source(f"{name}.{label}", text, placed, minutes) for text in wish.inputs)
             wiring = ";".join(f"{self.nodes[s.node].key if s.node >= 0 else 'bar'}.{s.field}" for s in inputs)
             key = f"{minutes}:{type(wish.unit).__module__}.{type(wish.unit).__qualname__}{dumps(wish.unit)}({wiring})"
@@ -83,10 +84,13 @@ class Plan:
         if text == "bar": return Source(-1, "")
         label, _, part = text.partition(".")
         if label not in placed and text in Bar._fields: return Source(-1, text)
-        if label not in placed: raise ValueError(f"{where}: {text!r} is neither a bar field nor an earlier feature ({', '.join(placed) or 'none yet'})")
+        if label not in placed:
+            raise ValueError(f"{where}: {text!r} is neither a bar field nor an earlier feature ({', '.join(placed) or 'none yet'})")
         node = self.nodes[placed[label]]
-        if minutes > self.minutes and node.minutes != minutes: raise ValueError(f"{where}: a {minutes} minute feature cannot be fed from {label!r} of {node.minutes} minutes")
-        if part not in output_fields(type(node.unit)): raise ValueError(f"{where}: name one field of {label!r}: {', '.join(output_fields(type(node.unit)))}")
+        if minutes > self.minutes and node.minutes != minutes:
+            raise ValueError(f"{where}: a {minutes} minute feature cannot be fed from {label!r} of {node.minutes} minutes")
+        fields = output_fields(type(node.unit))
+        if part not in fields: raise ValueError(f"{where}: name one field of {label!r}: {', '.join(fields)}")
         return Source(placed[label], part)
 
     @property
@@ -95,7 +99,7 @@ class Plan:
         return sorted({node.minutes for node in self.nodes} - {self.minutes})
 
     def settled(self, name: str) -> int:
-        "Bars after which every recursive average of a strategy has forgotten its seed (quant_spec 0.5); before them its signals are not warm."
+        "Bars after which every recursive average of a strategy has forgotten its seed (quant_spec 0.5); before them no signal is warm."
         return max((settle_of(node.unit) * node.minutes // self.minutes for node in self._behind(name)), default=0)
 
     def warmup(self, name: str) -> int:

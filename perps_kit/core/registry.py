@@ -39,7 +39,8 @@ def entries() -> tuple[Entry, ...]:
     found: dict[type, Entry] = {}
     for module in map(importlib.import_module, modules):
         for cls in vars(module).values():
-            if not (isinstance(cls, type) and cls.__module__ == module.__name__ and hasattr(cls, "_fields") and (hasattr(cls, "update") or hasattr(cls, "decide"))): continue
+            if not (isinstance(cls, type) and cls.__module__ == module.__name__ and hasattr(cls, "_fields")): continue
+            if not (hasattr(cls, "update") or hasattr(cls, "decide")): continue
             part = module.__name__.split(".")[1] if module.__name__.startswith("perps_kit.") else ""
             kind = "strategy" if hasattr(cls, "decide") else PACKAGES.get(part, "indicator")
             found[cls] = Entry(kind, name_of(cls), cls, module.__name__, _notebook(module), (cls.__doc__ or "").partition("\n")[0])

@@ -26,7 +26,8 @@ class Resample(NamedTuple):
         span = self.minutes * 60_000
         start = bar.open_time - bar.open_time % span  # nonzero: a timeframe has minutes
         if start != self.bar.open_time:
-            count, held = 1, Bar(start, start + span, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.taker_buy, bar.quote_volume, bar.trades, bar.synthetic)
+            count, held = 1, Bar(start, start + span, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.taker_buy,
+                                 bar.quote_volume, bar.trades, bar.synthetic)
         else:
             count, held = self.count + 1, joined(self.bar, bar)
         if bar.close_time < start + span: return Resample(self.minutes, self.base, count, held), NOTHING
@@ -36,5 +37,5 @@ class Resample(NamedTuple):
 
 def joined(a: Bar, b: Bar) -> Bar:
     "The bar that begins with a and reaches to the end of b; it keeps a's labels."
-    return Bar(a.open_time, a.close_time, a.open, max(a.high, b.high), min(a.low, b.low), b.close, a.volume + b.volume, a.taker_buy + b.taker_buy,
-               a.quote_volume + b.quote_volume, a.trades + b.trades, a.synthetic and b.synthetic)
+    return Bar(a.open_time, a.close_time, a.open, max(a.high, b.high), min(a.low, b.low), b.close, a.volume + b.volume,
+               a.taker_buy + b.taker_buy, a.quote_volume + b.quote_volume, a.trades + b.trades, a.synthetic and b.synthetic)

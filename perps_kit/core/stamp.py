@@ -37,7 +37,9 @@ class _Walk:
             self.note(type(x).__name__, len(x))
             for part in sorted(x, key=repr) if isinstance(x, frozenset) else x: self.value(part)
         elif isinstance(x, dict):
-            for key in x: self.note("key", repr(key)), self.value(x[key])
+            for key in x:
+                self.note("key", repr(key))
+                self.value(x[key])
 
     def function(self, f: FunctionType) -> None:
         if f in self.seen or not is_ours(f.__module__): return
@@ -50,7 +52,8 @@ class _Walk:
     def code(self, code: CodeType) -> list[str]:
         self.note(code.co_code.hex(), code.co_names, code.co_varnames)
         names = list(code.co_names)
-        for constant in code.co_consts[1:] if isinstance(code.co_consts[:1], tuple) and code.co_consts and isinstance(code.co_consts[0], str) else code.co_consts:
+        documented = code.co_consts and isinstance(code.co_consts[0], str)
+        for constant in code.co_consts[1:] if documented else code.co_consts:
             if isinstance(constant, CodeType): names += self.code(constant)
             else: self.value(constant)
         return names
@@ -60,7 +63,9 @@ class _Walk:
         self.seen.add(cls)
         self.note("class", cls.__qualname__, getattr(cls, "_fields", ()))
         for name in sorted(vars(cls)):
-            if not (name.startswith("__") or name in ("_make", "_replace", "_asdict", "_field_defaults", "_fields")): self.note(name), self.value(vars(cls)[name])
+            if name.startswith("__") or name in ("_make", "_replace", "_asdict", "_field_defaults", "_fields"): continue
+            self.note(name)
+            self.value(vars(cls)[name])
         for base in cls.__mro__[1:]: self.cls(base)
 
 
@@ -83,7 +88,9 @@ def _stamp(shape: tuple) -> str:
     walk.note(sys.version_info[:2])
 
     def visit(part: tuple) -> None:
-        if isinstance(part[0], type): walk.note(part[0].__name__), walk.cls(part[0])
+        if isinstance(part[0], type):
+            walk.note(part[0].__name__)
+            walk.cls(part[0])
         else: walk.note(*part)
         for inner in part[1:] if isinstance(part[0], type) else ():
             visit(inner)

@@ -16,19 +16,20 @@ from .features import flat, known, nothing_yet, plan_of, row_type
 from .resample import Resample
 from .signal import Candidate, Signal
 from .stamp import stamp
-from .unit import missing, plain, restored
+from .unit import plain, restored
 
 # %% ../../nbs/00_core/09_stream.ipynb #stream-holes
 BRIDGED = 3     # most missing bars that flat ones may stand in for (quant_spec 0.4)
 
 
 def bridge(last: Bar, bar: Bar, most: int = BRIDGED) -> list[Bar] | None:
-    "The flat bars that belong between two bars: none, up to `most`, or None where the hole is too long. What the last bar did not know, they do not know either."
+    "The flat bars that belong between two: none, up to `most`, or None where the hole is too long; what was unknown stays so."
     span = bar.close_time - bar.open_time
     absent = (bar.open_time - last.close_time) // span
     if absent > most: return None
     y, (taker, quote, trades) = last.close, (x if x != x else 0.0 for x in (last.taker_buy, last.quote_volume, last.trades))
-    return [Bar(t, t + span, y, y, y, y, 0.0, taker, quote, trades, True) for t in range(last.close_time, last.close_time + absent * span, span)]
+    opens = range(last.close_time, last.close_time + absent * span, span)
+    return [Bar(t, t + span, y, y, y, y, 0.0, taker, quote, trades, True) for t in opens]
 
 # %% ../../nbs/00_core/09_stream.ipynb #stream-spacing
 def spaced(strategy: Any, signal: Signal, time: int, span: int, last: dict[tuple[int, int], int]) -> Signal:
@@ -69,12 +70,15 @@ class Stream:
     def stamp(self) -> str:
         "20 hexadecimal digits of the code and parameters behind this stream: a saved state fits only the same ones."
         text = "|".join([*(node.key for node in self.plan.nodes), *(f"{name}{strategy!r}" for name, strategy in self.strategies.items())])
-        return blake2b((text + stamp(*(node.unit for node in self.plan.nodes), *self.strategies.values())).encode(), digest_size=10).hexdigest()
+        code = stamp(*(node.unit for node in self.plan.nodes), *self.strategies.values())
+        return blake2b((text + code).encode(), digest_size=10).hexdigest()
 
     def accept(self, bar: Bar) -> list[Step]:
         "Steps for the bar and for flat ones that a small hole before it calls for; DataError if it is bad, repeated or older."
         check_bar(bar, self.last.close_time if self.last else 0)
-        if bar.close_time - bar.open_time != self.plan.minutes * MINUTE: raise DataError(f"{self.symbol}: a bar of {(bar.close_time - bar.open_time) // MINUTE} minutes in a stream of {self.plan.minutes}")
+        length = bar.close_time - bar.open_time
+        if length != self.plan.minutes * MINUTE:
+            raise DataError(f"{self.symbol}: a bar of {length // MINUTE} minutes in a stream of {self.plan.minutes}")
         between = bridge(self.last, bar) if self.last else []
         if between is None:
             self.reset()
@@ -96,7 +100,8 @@ class Stream:
             signal = strategy.decide(now, was)
             if not signal.side: continue
             signal = spaced(strategy, signal, bar.close_time, self.plan.minutes * MINUTE, self.spoke[name])
-            candidates.append(Candidate(name, self.symbol, self.plan.minutes, bar.close_time, signal, bar, self.count >= self.settled[name], self.origin, flat(now)))
+            warm = self.count >= self.settled[name]
+            candidates.append(Candidate(name, self.symbol, self.plan.minutes, bar.close_time, signal, bar, warm, self.origin, flat(now)))
         return Step(bar, candidates, leaves)
 
     def _advance(self, bar: Bar) -> list[Any]:
@@ -112,8 +117,9 @@ class Stream:
     def save(self) -> str:
         "Everything that the next step depends on, as JSON text."
         spoke = {name: [[*key, time] for key, time in last.items()] for name, last in self.spoke.items()}
-        return json.dumps(dict(origin=self.origin, count=self.count, last=plain(self.last), units=plain(tuple(self.units)), values=plain(tuple(self.values)),
-                               higher=plain(tuple(self.higher.values())), spoke=spoke), allow_nan=False, separators=(",", ":"))
+        state = dict(origin=self.origin, count=self.count, last=plain(self.last), units=plain(tuple(self.units)),
+                     values=plain(tuple(self.values)), higher=plain(tuple(self.higher.values())), spoke=spoke)
+        return json.dumps(state, allow_nan=False, separators=(",", ":"))
 
     def load(self, text: str) -> None:
         "Take up where `save` left off; the strategies must be the same."

@@ -79,9 +79,10 @@ def check_parameters(cls: type, given: dict[str, Any]) -> None:
 
 
 def make(cls: type, **given: Any) -> Any:
-    "A unit or strategy from checked parameters; whole numbers become floats where a float is asked for, so that types stay the same in compiled code."
+    "A unit or strategy from checked parameters; whole numbers become floats where a float is asked for, as compiled code needs it."
     check_parameters(cls, given)
-    typed = {name: parameters(cls)[name].type(value) if parameters(cls)[name].type in (int, float) else value for name, value in given.items()}
+    kinds = {name: parameter.type for name, parameter in parameters(cls).items()}
+    typed = {name: kinds[name](value) if kinds[name] in (int, float) else value for name, value in given.items()}
     return getattr(cls, "of", cls)(**typed)
 
 
@@ -134,7 +135,8 @@ def same_bits(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray):
         if a.dtype != b.dtype or a.shape != b.shape: return False
         if a.dtype.kind != "f": return bool((a == b).all())
-        return bool((np.isnan(a) == np.isnan(b)).all()) and np.where(np.isnan(a), 0.0, a).tobytes() == np.where(np.isnan(b), 0.0, b).tobytes()
+        missing_alike = bool((np.isnan(a) == np.isnan(b)).all())
+        return missing_alike and np.where(np.isnan(a), 0.0, a).tobytes() == np.where(np.isnan(b), 0.0, b).tobytes()
     if isinstance(a, (tuple, list)): return len(a) == len(b) and all(same_bits(x, y) for x, y in zip(a, b, strict=True))
     return a == b
 

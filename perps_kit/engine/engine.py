@@ -53,9 +53,11 @@ class Cycle(NamedTuple):
 NO_FUNDING = (0.0, 0.0)
 
 # %% ../../nbs/65_engine/10_engine.ipynb #engine-follow
-def waiting(signal: Signal, time: int, tick: float, rules: Rules, step: float = 0.0, quantity: float = 1.0, min_quantity: float = 0.0) -> Ladder:
+def waiting(signal: Signal, time: int, tick: float, rules: Rules,
+            step: float = 0.0, quantity: float = 1.0, min_quantity: float = 0.0) -> Ladder:
     "The ladder of a signal decided at `time`, before its entry; in the unit quantity unless an account gives its own."
-    return Ladder.of(signal.side, signal.entry, signal.stop, signal.atr, signal.preset, tick, step, quantity, min_quantity, signal.t1, signal.t2, signal.t3, time, rules)
+    return Ladder.of(signal.side, signal.entry, signal.stop, signal.atr, signal.preset, tick, step, quantity, min_quantity,
+                     signal.t1, signal.t2, signal.t3, time, rules)
 
 
 def target_prices(ladder: Ladder) -> tuple[float, float, float]:
@@ -65,7 +67,7 @@ def target_prices(ladder: Ladder) -> tuple[float, float, float]:
 
 # %% ../../nbs/65_engine/10_engine.ipynb #engine-stepped
 def stepped(ladder: Ladder, strategy: str, step: Step, funding: tuple[float, float]) -> Ladder:
-    "A strategy's position after one closed bar, and after what the strategy itself wanted closed at it; a bar that it has seen changes nothing."
+    "A position after one closed bar, and after what its strategy wanted closed at it; a bar that it has seen changes nothing."
     if step.bar.close_time <= ladder.times.last: return ladder
     after, _ = ladder.update(step.bar, *funding)
     return after.leave(OPPOSITE) if step.leaves.get(strategy, 0) == ladder.plan.side else after
@@ -74,7 +76,8 @@ def stepped(ladder: Ladder, strategy: str, step: Step, funding: tuple[float, flo
 class Engine:
     "Positions and the book of signals over all symbols; strategies by name, price ticks by symbol."
 
-    def __init__(self, strategies: dict[str, Any], pipeline: Pipeline = Pipeline(), rules: Rules = Rules(), ticks: dict[str, float] | None = None):
+    def __init__(self, strategies: dict[str, Any], pipeline: Pipeline = Pipeline(), rules: Rules = Rules(),
+                 ticks: dict[str, float] | None = None):
         self.strategies, self.pipeline, self.rules, self.ticks = strategies, pipeline, rules, ticks or {}
         self.book, self.tracked = Book(), dict[str, dict[str, Tracked]]()
 
@@ -83,12 +86,16 @@ class Engine:
         self.tracked.setdefault(one.symbol, {})[one.id] = one
         self.book.add(held)
 
-    def cycle(self, time: int, steps: dict[str, list[Step]], funding: dict[tuple[str, int], tuple[float, float]] | None = None, late: dict[str, str] | None = None) -> Cycle:
+    def cycle(self, time: int, steps: dict[str, list[Step]], funding: dict[tuple[str, int], tuple[float, float]] | None = None,
+              late: dict[str, str] | None = None) -> Cycle:
         """Everything that happens at close `time`: positions of each symbol step on its bars, candidates are judged.
 
-        `funding`: (symbol, open_time) -> cash per unit that a long pays at the open and inside of that bar; `late`: symbols whose candidates come too late, with the reason.
+        `funding`: (symbol, open_time) -> cash per unit that a long pays at the open and inside of that bar;
+        `late`: symbols whose candidates come too late, with the reason.
         """
-        moves = [move for symbol in sorted(steps) for step in steps[symbol] for move in self._step(symbol, step, (funding or {}).get((symbol, step.bar.open_time), NO_FUNDING))]
+        paid, moves = funding or {}, list[Move]()
+        for symbol in sorted(steps):
+            for step in steps[symbol]: moves += self._step(symbol, step, paid.get((symbol, step.bar.open_time), NO_FUNDING))
         candidates = [c for symbol in sorted(steps) for step in steps[symbol] for c in step.candidates]
         stale = {c.symbol: f"its bar of {c.time} came after the close {time}" for c in candidates if c.time < time} | (late or {})
         decisions = judge_all(candidates, self.strategies, self.pipeline, self.book, stale)

@@ -100,7 +100,7 @@ async def drawn_signals(session: AsyncSession, venue: str, symbol: str, since: i
 
 # %% ../../nbs/80_storage/01_queries.ipynb #news
 async def latest_events(session: AsyncSession, limit: int = 20) -> list[dict[str, Any]]:
-    "The newest events of reference trackers first, each with its signal, and with the result where it was the end; not what only moves a line."
+    "The newest events of reference trackers first, each with its signal, the end with its result; not what only moves a line."
     shown = TrackerEvent.kind.not_in(("stop_moved", "funding", "leave"))
     query = select(TrackerEvent, Tracker, SignalRow).join(Tracker, Tracker.id == TrackerEvent.tracker_id)
     query = query.join(SignalRow, SignalRow.id == Tracker.signal_id).where(Tracker.account_id.is_(None), shown)
