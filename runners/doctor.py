@@ -31,8 +31,15 @@ def examine(config: Path | None) -> list[Line]:
             lines.append(Line(name, True, version(name)))
         except PackageNotFoundError:
             lines.append(Line(name, False, "missing: install perps_kit again"))
-    return lines + [attempt(what, look) for what, look in (("settings", lambda: settings(config)), ("strategies", lambda: strategies(config)), ("database", lambda: database(config)),
-                                                            ("sample data", sample), ("port", lambda: port(config)), ("disk", disk))]
+    looks = (
+        ("settings", lambda: settings(config)),
+        ("strategies", lambda: strategies(config)),
+        ("database", lambda: database(config)),
+        ("sample data", sample),
+        ("port", lambda: port(config)),
+        ("disk", disk),
+    )
+    return lines + [attempt(what, look) for what, look in looks]
 
 
 def attempt(what: str, look: Callable[[], str]) -> Line:
@@ -46,7 +53,8 @@ def settings(config: Path | None) -> str:
     from runners.settings import load
 
     s = load(config)
-    return f"mode {s.mode}, {len(s.symbols)} symbols at {s.timeframe} on {s.venue.id}, {'with' if s.telegram.token.get_secret_value() else 'without'} Telegram"
+    bot = "with" if s.telegram.token.get_secret_value() else "without"
+    return f"mode {s.mode}, {len(s.symbols)} symbols at {s.timeframe} on {s.venue.id}, {bot} Telegram"
 
 
 def strategies(config: Path | None) -> str:

@@ -6,7 +6,11 @@ import re
 import sys
 from datetime import UTC, datetime
 
-HIDDEN = re.compile(r"(?i)((?:token|secret|signature|api[-_]?key|password|listenkey)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,}]{4,}|\b\d{6,12}:[A-Za-z0-9_-]{30,}\b|://([^/\s:@]+):[^@\s/]+@")
+HIDDEN = re.compile(
+    r"(?i)((?:token|secret|signature|api[-_]?key|password|listenkey)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,}]{4,}"  # a name and its value
+    r"|\b\d{6,12}:[A-Za-z0-9_-]{30,}\b"  # a bot's token
+    r"|://([^/\s:@]+):[^@\s/]+@"  # a user's password in an address
+)
 
 
 def redacted(text: str) -> str:
@@ -28,7 +32,8 @@ class Json(logging.Formatter):
     "One JSON object a line."
 
     def format(self, record: logging.LogRecord) -> str:
-        line = dict(time=datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"), level=record.levelname.lower(), logger=record.name, message=record.getMessage())
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = dict(time=time, level=record.levelname.lower(), logger=record.name, message=record.getMessage())
         if record.exc_text:
             line["error"] = record.exc_text
         return json.dumps(line, ensure_ascii=False)

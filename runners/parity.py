@@ -1,7 +1,8 @@
 """The promise, checked: what the notebook's backtest shows is what the whole service does, over the same candles, bit for bit.
 
-One side is `perps_kit.backtest.run`: compiled columns, sparse signals, lives of trades. The other is everything else: replay venue, ccxt, WebSocket, units in plain Python, gates, database and,
-in mode live, orders at the venue. Signals, components, decisions, positions and their events must be equal in every bit, the venue's fills equal on its tick.
+One side is `perps_kit.backtest.run`: compiled columns, sparse signals, lives of trades. The other is everything else: replay venue,
+ccxt, WebSocket, units in plain Python, gates, database and, in mode live, orders at the venue. Signals, components, decisions, positions
+and their events must be equal in every bit, the venue's fills equal on its tick.
 """
 
 import asyncio
@@ -44,17 +45,22 @@ class Found:
             self.difference, self.backtest, self.service = f"{what} of {where}", backtest, service
 
     def facts(self) -> dict[str, Any]:
-        return json_safe(dict(equal=self.equal, cycles=self.cycles, start=self.span[0], end=self.span[1], compared=self.counts, difference=self.difference or None,
-                              backtest=repr(self.backtest) if self.difference else None, service=repr(self.service) if self.difference else None))
+        backtest, service = (repr(self.backtest), repr(self.service)) if self.difference else (None, None)
+        return json_safe(dict(equal=self.equal, cycles=self.cycles, start=self.span[0], end=self.span[1], compared=self.counts,
+                              difference=self.difference or None, backtest=backtest, service=service))
 
     def text(self) -> str:
-        lines = [f"{iso(self.span[0])} to {iso(self.span[1])} UTC, {self.cycles} closes in lockstep", *(f"  {n:>7}  {what}" for what, n in self.counts.items())]
+        lines = [f"{iso(self.span[0])} to {iso(self.span[1])} UTC, {self.cycles} closes in lockstep"]
+        lines += [f"  {n:>7}  {what}" for what, n in self.counts.items()]
         if self.equal:
             return "\n".join([*lines, "parity holds: every one is the same on both sides"])
         return "\n".join([*lines, f"parity is broken: {self.difference}", f"  backtest: {self.backtest}", f"  service:  {self.service}"])
 
 
-def run(strategy: Any, name: str, data: Path | None, symbols: list[str] | None, start: str | None, end: str | None, mode: str = "live", quiet: bool = False) -> Found:
+def run(
+    strategy: Any, name: str, data: Path | None, symbols: list[str] | None, start: str | None, end: str | None,
+    mode: str = "live", quiet: bool = False,
+) -> Found:
     "Both sides over the candles of [start, end); the service begins where the strategy's averages first speak."
     from runners.cli.research import candles
     from runners.errors import ConfigError
@@ -72,7 +78,10 @@ def run(strategy: Any, name: str, data: Path | None, symbols: list[str] | None, 
     return found
 
 
-async def serve(strategy: Any, name: str, data: Path | None, symbols: list[str], first: int, begin: int, last: int, mode: str, folder: Path, quiet: bool) -> tuple[Found, dict[str, Any]]:
+async def serve(
+    strategy: Any, name: str, data: Path | None, symbols: list[str], first: int, begin: int, last: int,
+    mode: str, folder: Path, quiet: bool,
+) -> tuple[Found, dict[str, Any]]:
     "Run the service in lockstep from `begin` to `last`; its database as plain rows."
     from rich.progress import Progress
 
@@ -81,8 +90,11 @@ async def serve(strategy: Any, name: str, data: Path | None, symbols: list[str],
     from runners.settings import load
     from runners.state import ServiceState
 
-    settings = load(environ={}, mode=mode, live=dict(confirmed=True), database=f"sqlite:///{folder}/parity.db", symbols=symbols, timeframe=timeframe_of(strategy.minutes), origin=first,
-                    strategies={name: strategy._asdict()}, venue=dict(replay=dict(data=data, start=begin, end=last)), http=dict(enabled=False))
+    settings = load(
+        environ={}, mode=mode, live=dict(confirmed=True), database=f"sqlite:///{folder}/parity.db", symbols=symbols,
+        timeframe=timeframe_of(strategy.minutes), origin=first, strategies={name: strategy._asdict()},
+        venue=dict(replay=dict(data=data, start=begin, end=last)), http=dict(enabled=False),
+    )
     db, state = await open_database(settings.database), ServiceState()
     try:
         with Progress(disable=quiet, transient=True) as progress:
@@ -99,6 +111,7 @@ async def serve(strategy: Any, name: str, data: Path | None, symbols: list[str],
                     await service.run()
                 finally:
                     shown.cancel()
+                    await asyncio.gather(shown, return_exceptions=True)
                 return Found(service.cycles, (begin, service.last)), await rows_of(db) | dict(ticks=service.exchange.ticks)
     finally:
         await db.close()
@@ -142,10 +155,13 @@ def compare(found: Found, result: Result, rows: dict[str, Any], funding: dict[st
         if mode == "live" and id in rows["accounts"]:
             compare_fills(found, where, ladder, rows["accounts"][id], rows)
     clean = [d for d in rows["decisions"] if d.outcome == "published" or any(v["gate"] == "minimum" for v in d.verdicts)]
-    found.compare("decision lists", "the whole run", [(d.time, d.symbol, d.side, d.mode, d.outcome, d.reason) for d in result.decisions], [(d.time, d.symbol, d.side, d.mode, d.outcome, d.reason) for d in sorted_as(clean, result)])
-    for ours_d, theirs_d in zip(result.decisions, sorted_as(clean, result), strict=False):
-        found.compare("decisions with every verdict and feature", f"{ours_d.symbol} {iso(ours_d.time)}", json_safe(dict(v=[v._asdict() for v in ours_d.verdicts], f=ours_d.features)),
-                      dict(v=theirs_d.verdicts, f=theirs_d.features))
+    stored = sorted_as(clean, result)
+    ends = [[(d.time, d.symbol, d.side, d.mode, d.outcome, d.reason) for d in side] for side in (result.decisions, stored)]
+    found.compare("decision lists", "the whole run", *ends)
+    for ours_d, theirs_d in zip(result.decisions, stored, strict=False):
+        told = json_safe(dict(v=[v._asdict() for v in ours_d.verdicts], f=ours_d.features))
+        where = f"{ours_d.symbol} {iso(ours_d.time)}"
+        found.compare("decisions with every verdict and feature", where, told, dict(v=theirs_d.verdicts, f=theirs_d.features))
 
 
 def sorted_as(decisions: list[Any], result: Result) -> list[Any]:
@@ -155,8 +171,9 @@ def sorted_as(decisions: list[Any], result: Result) -> list[Any]:
 
 
 def signal_facts(t: Trade) -> dict[str, Any]:
-    s, plan = t.candidate.signal, t.ladder.plan
-    return json_safe(dict(side=s.side, entry=s.entry, stop=plan.stop, multiples=[plan.m1, plan.m2, plan.m3], atr=s.atr, raw=s.raw, final=t.final, components=s.parts, warm=t.candidate.warm, origin=t.candidate.origin))
+    c, s, plan = t.candidate, t.candidate.signal, t.ladder.plan
+    return json_safe(dict(side=s.side, entry=s.entry, stop=plan.stop, multiples=[plan.m1, plan.m2, plan.m3], atr=s.atr, raw=s.raw,
+                          final=t.final, components=s.parts, warm=c.warm, origin=c.origin))
 
 
 def stored_facts(s: Any) -> dict[str, Any]:
@@ -164,7 +181,7 @@ def stored_facts(s: Any) -> dict[str, Any]:
 
 
 def relive(trade: Trade, bars: Bars, paid: Any) -> tuple[Ladder, list[tuple]]:
-    "The trade bar by bar in plain Python from the compiled life's closing decisions: its last state before any mark, and everything that happened."
+    "The trade bar by bar in plain Python from the compiled life's closing decisions: its last state before any mark, and what happened."
     from perps_kit.engine.engine import waiting
 
     plan = trade.ladder.plan
@@ -193,4 +210,5 @@ def compare_fills(found: Found, where: str, ladder: Ladder, tracker: Any, rows: 
             got["out" if order.kind in ("stop", "close") else order.kind] = fill.price
     for kind, price in wanted.items():
         if price == price or kind in got:
-            found.compare("fills at the venue, on its tick", f"{where} {kind}", round(price / tick) if price == price else None, round(got[kind] / tick) if kind in got else None)
+            ours, theirs = round(price / tick) if price == price else None, round(got[kind] / tick) if kind in got else None
+            found.compare("fills at the venue, on its tick", f"{where} {kind}", ours, theirs)

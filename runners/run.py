@@ -5,7 +5,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -38,10 +38,14 @@ class Running:
         self.service: Service | None = None
         self.stop = asyncio.Event()
 
+    def tick(self, symbol: str) -> float:
+        "The venue's price tick; 0 where it is not known, or not yet."
+        return self.service.exchange.ticks.get(symbol, 0.0) if self.service else 0.0
+
 
 @asynccontextmanager
 async def surroundings(settings: Settings) -> AsyncIterator[Running]:
-    "Database, page and bot. What a person can mend is found before anything is written: a wrong strategy, a busy port, a wrong token, a strange database."
+    "Database, page and bot. What a person can mend is found before anything is written: a wrong strategy, port, token or database."
     named_strategies(settings)
     async with AsyncExitStack() as stack:
         taken = open_socket(settings.http) if settings.http.enabled else None
@@ -55,7 +59,7 @@ async def surroundings(settings: Settings) -> AsyncIterator[Running]:
             page = await stack.enter_async_context(serving(make_app(db, state, settings.http), settings.http, taken))
         running = Running(settings, db, state, page, bot)
         if bot:
-            bot.queries = DatabaseQueries(db, state, CLOCK, lambda symbol: running.service.exchange.ticks.get(symbol, 0.0) if running.service else 0.0)
+            bot.queries = DatabaseQueries(db, state, CLOCK, running.tick)
         yield running
 
 
@@ -68,12 +72,14 @@ class Starting:
 
 @asynccontextmanager
 async def bot_of(settings: Telegram) -> AsyncIterator["Bot"]:
-    "The bot, logged in if Telegram can be reached; a token that Telegram refuses is a ConfigError, an outage is left to the supervisor."
+    "The bot, logged in if Telegram can be reached; a token that it refuses is a ConfigError, an outage is left to the supervisor."
     from runners.telegram.bot import Bot
     from runners.telegram.session import keep_session, kept_session
 
     token = settings.token.get_secret_value()
-    bot = Bot(Starting(), Pace(CLOCK), token=token, api_id=settings.api_id, api_hash=settings.api_hash.get_secret_value(), session=kept_session(settings.session, token), server=settings.server)
+    starting: Any = Starting()
+    bot = Bot(starting, Pace(CLOCK), token=token, api_id=settings.api_id, api_hash=settings.api_hash.get_secret_value(),
+              session=kept_session(settings.session, token), server=settings.server)
     try:
         try:
             await bot.connect()
@@ -115,10 +121,15 @@ async def follow_replay(running: Running) -> None:
         await asyncio.sleep(0.25)
 
 
-async def run(settings: Settings, console: Console | None = None, watch: Callable[[Running], AsyncIterator[None]] | None = None, keep_serving: bool = False) -> Running:
-    """Run a service until it is told to stop (SIGTERM, SIGINT) or its replay ends; with `keep_serving` the page stays after that until it is told to stop.
+async def run(
+    settings: Settings,
+    console: Console | None = None,
+    watch: Callable[[Running], AsyncIterator[None]] | None = None,
+    keep_serving: bool = False,
+) -> Running:
+    """Run a service until it is told to stop (SIGTERM, SIGINT) or its replay ends.
 
-    `watch` is a context around the run, such as a terminal view.
+    With `keep_serving` the page stays after that until it is told to stop; `watch` is a context around the run, such as a terminal view.
     """
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(surroundings(settings))

@@ -47,7 +47,7 @@ class Venue(Part):
     replay: Replay | None = None
     api_key: SecretStr = SecretStr("")
     secret: SecretStr = SecretStr("")
-    timeout: float = Field(10.0, gt=0, le=120)  # seconds for any answer
+    timeout: float = Field(default=10.0, gt=0, le=120)  # seconds for any answer
 
 
 class Gates(Part):
@@ -56,16 +56,16 @@ class Gates(Part):
     muted: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()
     sessions: tuple[tuple[int, int], ...] = ()
-    minimum: float = Field(60.0, ge=0, le=100)
+    minimum: float = Field(default=60.0, ge=0, le=100)
 
 
 class AccountSettings(Part):
     "An account that follows the published signals."
 
     name: str = "paper"
-    balance: float = Field(10_000.0, gt=0)  # of a paper account, in quote currency
-    risk: float = Field(0.01, gt=0, le=0.1)  # part of the equity that a full loss costs
-    leverage: int = Field(10, ge=1, le=20)
+    balance: float = Field(default=10_000.0, gt=0)  # of a paper account, in quote currency
+    risk: float = Field(default=0.01, gt=0, le=0.1)  # part of the equity that a full loss costs
+    leverage: int = Field(default=10, ge=1, le=20)
 
 
 class Telegram(Part):
@@ -98,12 +98,12 @@ class Settings(Part):
     accounts: tuple[AccountSettings, ...] = (AccountSettings(),)
     telegram: Telegram = Telegram()
     http: HttpSettings = HttpSettings()
-    warmup: int = Field(12_800, ge=300)  # bars of history before the first evaluation
+    warmup: int = Field(default=12_800, ge=300)  # bars of history before the first evaluation
     origin: int | None = None  # first bar that the averages see; none: `warmup` bars before the start
-    patience: float = Field(10.0, gt=0)  # seconds that a cycle waits for its last symbol
-    max_lag: float = Field(60.0, gt=0)  # seconds after which a close is too old to act on
-    stale: float = Field(90.0, gt=0)  # seconds without any message before the stream is distrusted
-    snapshot_every: int = Field(24, ge=1)  # cycles
+    patience: float = Field(default=10.0, gt=0)  # seconds that a cycle waits for its last symbol
+    max_lag: float = Field(default=60.0, gt=0)  # seconds after which a close is too old to act on
+    stale: float = Field(default=90.0, gt=0)  # seconds without any message before the stream is distrusted
+    snapshot_every: int = Field(default=24, ge=1)  # cycles
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("timeframe")
@@ -129,7 +129,7 @@ class Settings(Part):
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
-    "Settings from a YAML file, the environment (`PERPS_VENUE__TIMEOUT=20`) and arguments, the later over the earlier. ConfigError says what to mend."
+    "Settings from a YAML file, the environment (`PERPS_VENUE__TIMEOUT=20`) and arguments, the later over the earlier; else ConfigError."
     import os
 
     tree = read_yaml(path) if path else {}
@@ -196,4 +196,5 @@ def sentence(problem: Any) -> str:
             model = field.annotation if field and isinstance(field.annotation, type) else model
         near = get_close_matches(str(problem["loc"][-1]), model.model_fields, 1, 0.5)
         return f"unknown setting {where!r}" + (f": did you mean {near[0]!r}?" if near else f": there are {', '.join(model.model_fields)}")
-    return f"setting {where!r}: {problem['msg'].removeprefix('Value error, ')}" if problem["loc"] else problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"setting {where!r}: {message}" if problem["loc"] else message

@@ -12,7 +12,7 @@ LONGEST = 60.0  # seconds between two starts
 
 
 async def keep_running(name: str, work: Callable[[], Awaitable[None]], metrics: Metrics) -> None:
-    "Run a side task until it ends by itself or is cancelled. The service's own loop is not kept so: it ends the process, and the next start recovers."
+    "Run a side task until it ends by itself or is cancelled. The service's own loop ends the process instead; a start recovers."
     pause = 0.5
     while True:
         began = asyncio.get_running_loop().time()

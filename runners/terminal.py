@@ -42,7 +42,8 @@ def positions_table(rows: list[dict[str, Any]]) -> Table:
     for name in ("symbol", "side", "state", "entry", "stop", "last", "open"):
         table.add_column(name, justify="right" if name in ("entry", "stop", "last", "open") else "left")
     for p in rows[:12]:
-        table.add_row(p["symbol"], SIDE[p["side"]], p["state"], price(p["entry"]), price(p["stop"]), price(p["last"]), r_text(p["open_r"]))
+        prices = (price(p[name]) for name in ("entry", "stop", "last"))
+        table.add_row(p["symbol"], SIDE[p["side"]], p["state"], *prices, r_text(p["open_r"]))
     return table
 
 
@@ -52,8 +53,9 @@ def signals_table(rows: list[dict[str, Any]]) -> Table:
         table.add_column(name, justify="right" if name in ("score", "entry", "result") else "left")
     for s in rows:
         tracker = s["tracker"] or {}
-        table.add_row(iso(s["close_time"]), s["symbol"], SIDE[s["side"]], f"{s['strategy']} {s['mode']}", f"{s['final']:.0f}", price(s["entry"]),
-                      tracker.get("exit_type") or tracker.get("state") or "", r_text(tracker.get("gross_r")))
+        name, state = f"{s['strategy']} {s['mode']}", tracker.get("exit_type") or tracker.get("state") or ""
+        table.add_row(iso(s["close_time"]), s["symbol"], SIDE[s["side"]], name, f"{s['final']:.0f}", price(s["entry"]),
+                      state, r_text(tracker.get("gross_r")))
     return table
 
 
@@ -95,7 +97,8 @@ def summary_table(summary: dict[str, Any]) -> Table:
     for name, value in (
         ("cycles", summary["cycles"]), ("signals", summary["signals"]), ("rejected candidates", summary["decisions"].get("rejected", 0)),
         ("closed", f"{closed['count']}: {closed['wins']} won, {closed['losses']} lost, {closed['breakeven']} even"),
-        ("sum of results", f"{closed['total_r']:+.2f} R before costs"), ("still open", summary["open"]), ("messages", f"{summary['messages']['sent']} sent, {summary['messages']['waiting']} waiting"),
+        ("sum of results", f"{closed['total_r']:+.2f} R before costs"), ("still open", summary["open"]),
+        ("messages", f"{summary['messages']['sent']} sent, {summary['messages']['waiting']} waiting"),
     ):
         table.add_row(f"  {name}", str(value))
     return table

@@ -10,7 +10,8 @@ import typer
 
 from runners.cli import data, db, job, research, service
 
-app = typer.Typer(name="perps-kit", no_args_is_help=True, pretty_exceptions_enable=False, context_settings=dict(help_option_names=["-h", "--help"]),
+app = typer.Typer(name="perps-kit", no_args_is_help=True, pretty_exceptions_enable=False,
+                  context_settings=dict(help_option_names=["-h", "--help"]),
                   help="From the notebook to the live signal: research, replay and run strategies for crypto perpetual futures.")
 app.command()(service.demo)
 app.command()(service.run)
@@ -32,7 +33,9 @@ def version(value: bool) -> None:
 
 
 @app.callback()
-def common(show: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False) -> None: ...
+def common(
+    show: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False,
+) -> None: ...
 
 
 def main() -> None:

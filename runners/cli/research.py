@@ -7,14 +7,20 @@ from typing import Annotated, Any
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
-Data = Annotated[Path | None, typer.Option("--data", "-d", help="Candles: a store, a folder of files, or a file; the sample data if not given.")]
-Symbols = Annotated[list[str] | None, typer.Option("--symbol", "-s", help="Like BTCUSDT; may be given several times; all that are there if not given.")]
+Data = Annotated[Path | None, typer.Option(
+    "--data", "-d", help="Candles: a store, a folder of files, or a file; the sample data if not given.")]
+Symbols = Annotated[list[str] | None, typer.Option(
+    "--symbol", "-s", help="Like BTCUSDT; may be given several times; all that are there if not given.")]
 Strategy = Annotated[str, typer.Option("--strategy", help="Name of a strategy; `perps-kit units` lists them.")]
-Parameters = Annotated[list[str] | None, typer.Option("--param", "-p", help="A parameter of the strategy as name=value; may be given several times.")]
+Parameters = Annotated[list[str] | None, typer.Option(
+    "--param", "-p", help="A parameter of the strategy as name=value; may be given several times.")]
 Moment = Annotated[str | None, typer.Option(help="Like 2026-08-01 or 2026-08-01T12:00, UTC.")]
 
 
-def units(as_json: Json = False, kind: Annotated[str | None, typer.Option(help="Only this kind, such as indicator or strategy.")] = None) -> None:
+def units(
+    as_json: Json = False,
+    kind: Annotated[str | None, typer.Option(help="Only this kind, such as indicator or strategy.")] = None,
+) -> None:
     "List every registered unit and strategy."
     from runners.listing import listed
 
@@ -29,7 +35,8 @@ def units(as_json: Json = False, kind: Annotated[str | None, typer.Option(help="
     for name in ("kind", "name", "warm-up", "module", "notebook", "what it is"):
         table.add_column(name, justify="right" if name == "warm-up" else "left", no_wrap=name in ("name", "kind"))
     for row in rows:
-        table.add_row(row["kind"], row["name"], "" if row["warmup"] is None else str(row["warmup"]), row["module"], row["notebook"], row["summary"])
+        warmup = "" if row["warmup"] is None else str(row["warmup"])
+        table.add_row(row["kind"], row["name"], warmup, row["module"], row["notebook"], row["summary"])
     Console().print(table)
 
 
@@ -51,7 +58,9 @@ def chosen(strategy: str, parameters: list[str] | None) -> Any:
         raise ConfigError(str(wrong)) from None
 
 
-def candles(data: Path | None, symbols: list[str] | None, timeframe: str, start: str | None, end: str | None) -> tuple[dict[str, Any], dict[str, Any], dict[str, float]]:
+def candles(
+    data: Path | None, symbols: list[str] | None, timeframe: str, start: str | None, end: str | None
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, float]]:
     "Bars and funding by symbol, and ticks where they are known."
     from perps_kit.core.clock import parse_time
     from perps_kit.data.sample import sample_root
@@ -63,13 +72,20 @@ def candles(data: Path | None, symbols: list[str] | None, timeframe: str, start:
     try:
         low, high = (None if t is None else parse_time(t) for t in (start, end))
         bars = load_bars(where, symbols or [], timeframe, low, high)
-        return bars, load_funding(where, list(bars), low, high), {s: f.tick for s, f in read_filters((where if where.is_dir() else where.parent) / "symbols.json").items()}
+        filters = read_filters((where if where.is_dir() else where.parent) / "symbols.json")
+        return bars, load_funding(where, list(bars), low, high), {s: f.tick for s, f in filters.items()}
     except (ValueError, OSError) as wrong:
         raise ConfigError(str(wrong)) from None
 
 
 def backtest(
-    strategy: Strategy = "ema_scalper", data: Data = None, symbol: Symbols = None, param: Parameters = None, start: Moment = None, end: Moment = None, as_json: Json = False,
+    strategy: Strategy = "ema_scalper",
+    data: Data = None,
+    symbol: Symbols = None,
+    param: Parameters = None,
+    start: Moment = None,
+    end: Moment = None,
+    as_json: Json = False,
     trades: Annotated[bool, typer.Option(help="List every trade.")] = False,
 ) -> None:
     "Backtest a strategy: costs, sample size, intervals, and both readings of ambiguous bars."
@@ -90,7 +106,13 @@ def backtest(
 
 
 def parity(
-    data: Data = None, symbol: Symbols = None, strategy: Strategy = "ema_scalper", param: Parameters = None, start: Moment = None, end: Moment = None, as_json: Json = False,
+    data: Data = None,
+    symbol: Symbols = None,
+    strategy: Strategy = "ema_scalper",
+    param: Parameters = None,
+    start: Moment = None,
+    end: Moment = None,
+    as_json: Json = False,
     mode: Annotated[str, typer.Option(help="live: orders at the replay venue as well; paper: signals and positions only.")] = "live",
 ) -> None:
     "Run notebook's backtest and whole service over the same candles and compare everything, bit for bit."

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-Config = Annotated[Path | None, typer.Option("--config", "-c", help="Settings in YAML; the environment (PERPS_...) goes over it.", exists=False)]
+Config = Annotated[Path | None, typer.Option("--config", "-c", help="Settings in YAML; the environment (PERPS_...) goes over it.")]
 Port = Annotated[int | None, typer.Option("--port", "-p", help="Port of the page on 127.0.0.1; 0 takes any free one.")]
 
 
 def demo(
-    exit_at_end: Annotated[bool, typer.Option("--exit", help="End when the replay has ended, instead of serving the page until Ctrl-C.")] = False,
+    exit_at_end: Annotated[bool, typer.Option("--exit", help="End with the replay, instead of serving the page until Ctrl-C.")] = False,
     days: Annotated[int, typer.Option(help="Days of sample data to replay.", min=1, max=60)] = 30,
     speed: Annotated[float, typer.Option(help="Bars of 15 minutes a second, for each symbol.", min=0.1, max=200)] = 40.0,
     port: Port = None,
@@ -24,13 +24,15 @@ def demo(
 
     end = int(sample_bars().close_time[-1])
     with tempfile.TemporaryDirectory(prefix="perps-demo-", ignore_cleanup_errors=True) as folder:
-        start(None, view=True, stay=not exit_at_end, mode="paper", database=f"sqlite:///{folder}/demo.db", symbols=sample_symbols(), max_lag=365 * 86_400.0,
-              venue=dict(replay=dict(start=str(end - days * DAY), pace=speed * 900)), http=dict(port=port), log_level="warning")
+        replay = dict(start=str(end - days * DAY), pace=speed * 900)
+        start(None, view=True, stay=not exit_at_end, mode="paper", database=f"sqlite:///{folder}/demo.db", symbols=sample_symbols(),
+              max_lag=365 * 86_400.0, venue=dict(replay=replay), http=dict(port=port), log_level="warning")
 
 
 def run(
     config: Config = None,
-    mode: Annotated[str | None, typer.Option(help="research, replay, signals, paper or live; live also needs PERPS_LIVE__CONFIRMED=true.")] = None,
+    mode: Annotated[str | None, typer.Option(
+        help="research, replay, signals, paper or live; live also needs PERPS_LIVE__CONFIRMED=true.")] = None,
     port: Port = None,
 ) -> None:
     "Run the service with the given settings until it is stopped."

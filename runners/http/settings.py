@@ -14,7 +14,7 @@ class HttpSettings(BaseModel):
 
     enabled: bool = True
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)  # 0: any free port
+    port: int = Field(default=8000, ge=0, le=65535)  # 0: any free port
     api_key: SecretStr | None = None
 
     def key(self) -> str:

@@ -1,6 +1,7 @@
 """Accounts that follow the signals: the port that paper and live accounts share, and the paper one.
 
-A cycle asks twice: `plan` inside the cycle's transaction writes down what is to be done, `perform` after it does it. So a kill at any moment leaves either nothing or a written intention.
+A cycle asks twice: `plan` inside the cycle's transaction writes down what is to be done, `perform` after it does it. So a kill at
+any moment leaves either nothing or a written intention.
 """
 
 import logging
@@ -76,7 +77,8 @@ class PaperAccount:
 
     async def load(self, session: AsyncSession) -> None:
         "Take up what the database holds."
-        rows = await session.execute(select(Tracker, SignalRow).join(SignalRow, SignalRow.id == Tracker.signal_id).where(Tracker.account_id == self.id))
+        held = select(Tracker, SignalRow).join(SignalRow, SignalRow.id == Tracker.signal_id)
+        rows = await session.execute(held.where(Tracker.account_id == self.id))
         for tracker, signal in rows:
             ladder = loads(pattern(self.rules), tracker.ladder)
             if ladder.state < CLOSED:
@@ -105,8 +107,8 @@ class PaperAccount:
 
     def equity(self) -> float:
         "Cash, and what open positions would bring at the last closes."
-        held = (result(ladder, self.prices[symbol]).net for _, symbol, ladder in self.open.values() if OPEN <= ladder.state and symbol in self.prices)
-        return self.cash + sum(held)
+        open_now = ((symbol, ladder) for _, symbol, ladder in self.open.values() if ladder.state >= OPEN and symbol in self.prices)
+        return self.cash + sum(result(ladder, self.prices[symbol]).net for symbol, ladder in open_now)
 
     async def follow(self, session: AsyncSession, new: Published, equity: float) -> None:
         "One position a symbol: a further signal on the same side confirms it, on the other side finds it leaving or is left alone."

@@ -1,6 +1,7 @@
 """Closed candles, gathered into cycles: WebSocket first, REST for whatever is missing.
 
-The unified watch_ohlcv says neither that a candle has closed nor how much of it takers bought, so the client's own kline handler is tapped: the raw message has both.
+The unified watch_ohlcv says neither that a candle has closed nor how much of it takers bought, so the client's own kline handler is
+tapped: the raw message has both.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ class Arrival(NamedTuple):
 
 
 class Feed:
-    "Closed bars of all symbols, in order and without holes that the venue could fill. `last` is the close time already taken of each symbol."
+    "Closed bars of all symbols, in order and without holes that the venue could fill. `last`: the close time already taken, by symbol."
 
     def __init__(self, exchange: Exchange, minutes: int, metrics: Metrics, patience: float, stale: float):
         self.exchange, self.minutes, self.metrics, self.patience, self.stale = exchange, minutes, metrics, patience, stale
@@ -139,7 +140,7 @@ class Feed:
         return all(s in self.waiting.get(time, {}) or self.last[s] >= time for s in self.last)
 
     async def cycles(self, lockstep: bool = False) -> AsyncIterator[Arrival]:
-        "Cycle after cycle, each when its last symbol is here or patience has ended. In lockstep the caller moves the venue between two of them."
+        "Cycle after cycle, each when its last symbol is here or patience has ended; in lockstep the caller moves the venue between two."
         while True:
             if self.distrust.is_set():
                 await self.catch_up()

@@ -2,10 +2,14 @@
 
 import asyncio
 import logging
+from math import isfinite
+from typing import Any
 
-from perps_kit.core.clock import HOUR
+from perps_kit.core.bar import Bar, DataError
+from perps_kit.core.clock import HOUR, MINUTE, iso
 from perps_kit.core.stream import Step
 from runners.live.venue import Exchange, network_errors
+from runners.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -13,12 +17,15 @@ log = logging.getLogger(__name__)
 class FundingDesk:
     "Asks the venue for the settlements of bars in which something is held."
 
-    def __init__(self, exchange: Exchange):
-        self.exchange = exchange
+    def __init__(self, exchange: Exchange, metrics: Metrics):
+        self.exchange, self.metrics = exchange, metrics
 
     async def of(self, steps: dict[str, list[Step]], held: set[str]) -> dict[tuple[str, int], tuple[float, float]]:
-        "(symbol, open_time) -> quote cash per unit of base that a long pays at the open and inside of that bar; only bars with a settlement on a whole hour are asked for."
-        due = {symbol: [step.bar for step in some if step.bar.close_time // HOUR > (step.bar.open_time - 1) // HOUR] for symbol, some in steps.items() if symbol in held}
+        """(symbol, open_time) -> quote cash per unit of base that a long pays at the open and inside of that bar.
+
+        Venues settle on whole hours: only bars with one are asked for.
+        """
+        due = {symbol: [step.bar for step in some if on_the_hour(step.bar)] for symbol, some in steps.items() if symbol in held}
         found: dict[tuple[str, int], tuple[float, float]] = {}
         for symbol, bars in due.items():
             if not bars:
@@ -32,13 +39,34 @@ class FundingDesk:
         return found
 
     async def settled(self, symbol: str, since: int, until: int) -> list[tuple[int, float, float]]:
-        "Time, rate and mark price of the settlements in [since, until); none where the venue does not answer, which is logged."
-        for attempt in range(3):
-            try:
-                async with asyncio.timeout(self.exchange.timeout):
-                    rows = await self.exchange.client.fapiPublicGetFundingRate(dict(symbol=symbol, startTime=since, endTime=until - 1, limit=100))
-                return [(round(int(r["fundingTime"]) / 60_000) * 60_000, float(r["fundingRate"]), float(r["markPrice"])) for r in rows if r.get("markPrice")]
-            except (TimeoutError, *network_errors()) as error:
-                log.warning("%s: no funding (attempt %d): %s", symbol, attempt + 1, type(error).__name__)
-        log.error("%s: the settlement between %d and %d is missing from its positions", symbol, since, until)
+        "Time, rate and mark price of the settlements in [since, until); none where the venue does not answer well, which is logged."
+        wish = dict(symbol=symbol, startTime=since, endTime=until - 1, limit=100)
+        try:
+            async with asyncio.timeout(3 * self.exchange.timeout):
+                return settlements_of(await self.exchange.patiently(lambda: self.exchange.client.fapiPublicGetFundingRate(wish), 3))
+        except DataError as error:
+            self.metrics.refusals.labels("bad funding").inc()
+            reason = str(error)
+        except (TimeoutError, *network_errors()) as error:
+            reason = type(error).__name__
+        log.error("%s: a settlement between %s and %s is missing from its positions: %s", symbol, iso(since), iso(until), reason)
         return []
+
+
+def on_the_hour(bar: Bar) -> bool:
+    "Whether a whole hour lies in [open_time, close_time]."
+    return bar.close_time // HOUR > (bar.open_time - 1) // HOUR
+
+
+def settlements_of(rows: Any) -> list[tuple[int, float, float]]:
+    "Time (on its minute), rate and mark price of each settlement in an answer; those without a mark price are older than any position."
+    if not isinstance(rows, list):
+        raise DataError(f"settlements should come as a list, the exchange sent {str(rows)[:60]!r}")
+    try:
+        paid = [r for r in rows if r["markPrice"]]
+        found = [(round(int(r["fundingTime"]) / MINUTE) * MINUTE, float(r["fundingRate"]), float(r["markPrice"])) for r in paid]
+    except (KeyError, TypeError, ValueError):
+        raise DataError(f"a settlement lacks its time, rate or mark price: {str(rows)[:120]}") from None
+    if not all(isfinite(rate) and isfinite(mark) and mark > 0 for _, rate, mark in found):
+        raise DataError(f"a settlement holds something that is not a number: {str(rows)[:120]}")
+    return found

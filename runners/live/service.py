@@ -42,7 +42,7 @@ class Service:
         self.engine = Engine(self.strategies, pipeline, rules, exchange.ticks)
         self.streams = {s: Stream(self.strategies, s, settings.minutes) for s in settings.symbols}
         self.feed = Feed(exchange, settings.minutes, state.metrics, settings.patience, settings.stale)
-        self.funding, self.followers = FundingDesk(exchange), list[Follower]()
+        self.funding, self.followers = FundingDesk(exchange, state.metrics), list[Follower]()
         self.last, self.cycles = 0, 0
         self.notify = asyncio.Event()  # there are new messages
         self.stopping = asyncio.Event()
@@ -132,7 +132,8 @@ class Service:
         "Everything of one close time: step, judge, write, and only then act."
         begun, now = wall.perf_counter(), await self.venue_time(arrival)
         steps = self.step(arrival)
-        late = {s: "it came too late to act on" for s in steps} if now - arrival.time > 1000 * self.settings.max_lag or arrival.time <= self.last else {}
+        stale = now - arrival.time > 1000 * self.settings.max_lag or arrival.time <= self.last
+        late = {s: "it came too late to act on" for s in steps} if stale else {}
         funding = await self.funding.of(steps, {s for s, some in self.engine.tracked.items() if some})
         cycle = self.engine.cycle(arrival.time, steps, funding, late)
         async with self.db.write() as session:
@@ -177,7 +178,8 @@ class Service:
             m.decisions.labels(d.outcome).inc()
         for new in cycle.published:
             m.signals.labels(new.candidate.strategy).inc()
-            log.info("signal %s %s %s at %g, close %s", new.id[:8], "long" if new.candidate.signal.side > 0 else "short", new.candidate.symbol, new.candidate.signal.entry, iso(cycle.time))
+            c, side = new.candidate, "long" if new.candidate.signal.side > 0 else "short"
+            log.info("signal %s %s %s at %g, close %s", new.id[:8], side, c.symbol, c.signal.entry, iso(cycle.time))
         if cycle.published or any(move.after.state >= 5 for move in cycle.moves):
             self.notify.set()
 

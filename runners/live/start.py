@@ -1,6 +1,7 @@
 """Start-up is recovery: the same steps whether the service was stopped, killed or never ran.
 
-Units are restored from their last snapshot and stepped over the candles stored since; only a service that knows nothing of a symbol warms up from the venue's history.
+Units are restored from their last snapshot and stepped over the candles stored since; only a service that knows nothing of a symbol
+warms up from the venue's history.
 """
 
 import asyncio
@@ -37,7 +38,8 @@ async def last_cycle(session: AsyncSession) -> int:
 
 def bar_of_row(row: Candle) -> Bar:
     "The stored candle."
-    return Bar(row.open_time, row.open_time + row.minutes * MINUTE, row.open, row.high, row.low, row.close, row.volume, row.taker_buy, row.quote_volume, row.trades, row.synthetic)
+    return Bar(row.open_time, row.open_time + row.minutes * MINUTE, row.open, row.high, row.low, row.close, row.volume,
+               row.taker_buy, row.quote_volume, row.trades, row.synthetic)
 
 
 async def wake(db: Database, feed: Feed, streams: dict[str, Stream], settings: Settings, state: ServiceState) -> int:
@@ -76,14 +78,16 @@ async def warm_up(db: Database, feed: Feed, stream: Stream, settings: Settings, 
     async with db.write() as session:
         await keep_candles(session, settings.venue.id, stream.symbol, settings.minutes, bars[-CHART:])
     first = max(stream.settled.values(), default=0)
-    log.info("%s: %d candles of history%s", stream.symbol, len(bars), "" if len(bars) >= first else f"; its longest averages settle at {first}, until then its signals are marked as young")
+    young = "" if len(bars) >= first else f"; its longest averages settle at {first}, until then its signals are marked as young"
+    log.info("%s: %d candles of history%s", stream.symbol, len(bars), young)
 
 
 async def snapshot(db: Database, streams: dict[str, Stream], settings: Settings) -> None:
     "Write every stream's state down; those of other code or parameters go."
     stamp = next(iter(streams.values())).stamp
     rows: list[dict[str, Any]] = [
-        dict(venue=settings.venue.id, symbol=s, minutes=settings.minutes, stamp=stamp, time=stream.last.close_time, origin=stream.origin, state=stream.save())
+        dict(venue=settings.venue.id, symbol=s, minutes=settings.minutes, stamp=stamp, time=stream.last.close_time,
+             origin=stream.origin, state=stream.save())
         for s, stream in streams.items() if stream.last
     ]
     async with db.write() as session:
@@ -96,7 +100,9 @@ async def resume(session: AsyncSession, engine: Engine, settings: Settings) -> N
     since = await last_cycle(session) - max(DAY, engine.pipeline.near_time)
     rows = await session.execute(
         select(SignalRow, Tracker).join(Tracker, Tracker.signal_id == SignalRow.id)
-        .where(Tracker.account_id.is_(None), SignalRow.venue == settings.venue.id).where((Tracker.closed_at.is_(None)) | (SignalRow.close_time >= since)).order_by(SignalRow.close_time)
+        .where(Tracker.account_id.is_(None), SignalRow.venue == settings.venue.id)
+        .where((Tracker.closed_at.is_(None)) | (SignalRow.close_time >= since))
+        .order_by(SignalRow.close_time)
     )
     for signal, tracker in rows:
         held = Held(signal.id, signal.strategy, signal.symbol, signal.side, signal.close_time, signal.entry)
@@ -104,4 +110,6 @@ async def resume(session: AsyncSession, engine: Engine, settings: Settings) -> N
         if ladder.state >= CLOSED:
             engine.book.add(held._replace(free_at=ladder.times.last, clear_at=ladder.times.last))
         else:
-            engine.follow(Tracked(signal.id, signal.strategy, signal.symbol, signal.side, ladder), held._replace(clear_at=ladder.times.last) if ladder.leaving else held)
+            if ladder.leaving:
+                held = held._replace(clear_at=ladder.times.last)
+            engine.follow(Tracked(signal.id, signal.strategy, signal.symbol, signal.side, ladder), held)

@@ -62,7 +62,8 @@ class Exchange:
         known = {m["id"]: m for m in client.markets.values() if m.get("swap") and m.get("linear")}
         unknown = [s for s in symbols if s not in known]
         if unknown:
-            raise ConfigError(f"{venue} has no perpetual {', '.join(unknown)}: choose from {', '.join(sorted(known)[:12])}{' ...' if len(known) > 12 else ''}")
+            some = ", ".join(sorted(known)[:12]) + (" ..." if len(known) > 12 else "")
+            raise ConfigError(f"{venue} has no perpetual {', '.join(unknown)}: choose from {some}")
         self.pairs = {s: known[s]["symbol"] for s in symbols}
         self.filters = {s: filters_of_market(known[s]) for s in symbols}
 
@@ -78,7 +79,7 @@ class Exchange:
             connection.on_error(ccxt.NetworkError(reason))
 
     async def patiently(self, call: Callable[[], Awaitable[Any]], times: int = 5) -> Any:
-        "A reading request: again after the pause that a rate limit asks for, and a few times after network trouble; each attempt has the deadline."
+        "A reading request: again after the pause that a rate limit asks for, and a few times after network trouble; each has the deadline."
         for attempt in range(times):
             try:
                 async with asyncio.timeout(self.timeout):
@@ -120,11 +121,13 @@ async def replay_process(replay: Replay, symbols: tuple[str, ...], minutes: int)
         return
     from perps_kit.data.sample import sample_root
 
-    arguments = ["--data", str(replay.data or sample_root()), "--symbols", *symbols, "--minutes", str(minutes), "--pace", str(replay.pace), "--with-parent", "--hold", "--weight-limit", "1000000"]
+    arguments = ["--data", str(replay.data or sample_root()), "--symbols", *symbols, "--minutes", str(minutes)]
+    arguments += ["--pace", str(replay.pace), "--with-parent", "--hold", "--weight-limit", "1000000"]
     for name in ("start", "end"):
         if (value := getattr(replay, name)) is not None:
             arguments += [f"--{name}", str(value)]
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "runners.venue", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "runners.venue", *arguments, stdout=pipe, stderr=pipe)
     try:
         assert process.stdout and process.stderr
         async with asyncio.timeout(60):
@@ -153,7 +156,8 @@ async def open_venue(settings: Settings) -> AsyncIterator[Exchange]:
             yield exchange
         return
     async with replay_process(venue.replay, settings.symbols, settings.minutes) as address:
-        client = await open_exchange(address["port"], Path(address["certificate"]), venue.api_key.get_secret_value() or "replay-key", venue.secret.get_secret_value() or "replay-secret")
+        key, secret = venue.api_key.get_secret_value() or "replay-key", venue.secret.get_secret_value() or "replay-secret"
+        client = await open_exchange(address["port"], Path(address["certificate"]), key, secret)
         pacer = Pacer(address)
         try:
             async with connected(client, settings, pacer) as exchange:
@@ -194,5 +198,12 @@ def real_client(settings: Settings) -> Any:
         made = getattr(ccxt.pro, settings.venue.id)
     except AttributeError:
         raise ConfigError(f"ccxt has no exchange {settings.venue.id!r} with WebSockets: use binanceusdm") from None
-    return made({"apiKey": settings.venue.api_key.get_secret_value(), "secret": settings.venue.secret.get_secret_value(), "enableRateLimit": True, "newUpdates": True,
-                 "timeout": int(1000 * settings.venue.timeout), "options": {"fetchCurrencies": False}})
+    venue = settings.venue
+    return made({
+        "apiKey": venue.api_key.get_secret_value(),
+        "secret": venue.secret.get_secret_value(),
+        "enableRateLimit": True,
+        "newUpdates": True,
+        "timeout": int(1000 * venue.timeout),
+        "options": {"fetchCurrencies": False},
+    })
