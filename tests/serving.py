@@ -13,9 +13,17 @@ SYMBOLS = ("DOGEUSDT", "ETHUSDT")
 
 def settings(folder, start="2026-10-29", end="2026-10-31", **given):
     "Settings of a short replay: a young origin keeps the warm-up small."
-    given = dict(mode="paper", symbols=SYMBOLS, origin=parse_time(start) - 45 * 86_400_000, snapshot_every=7, patience=3.0) | given
+    given = dict(mode="paper", symbols=SYMBOLS, origin=parse_time(start) - 45 * 86_400_000, snapshot_every=7, patience=3.0,
+                 database=f"sqlite:///{folder}/test.db") | given
     replay = dict(start=start, end=end) | given.pop("replay", {})
-    return load(environ={}, database=f"sqlite:///{folder}/test.db", venue=dict(replay=replay), http=dict(enabled=False), **given)
+    return load(environ={}, venue=dict(replay=replay), http=dict(enabled=False), **given)
+
+
+def resumed(wanted, start, end=None):
+    "The same settings for a replay of another span: what a service finds that is started again."
+    times = dict(start=parse_time(start) if isinstance(start, str) else start, end=parse_time(end) if end else None)
+    replay = wanted.venue.replay.model_copy(update=times)
+    return wanted.model_copy(update=dict(venue=wanted.venue.model_copy(update=dict(replay=replay))))
 
 
 @asynccontextmanager

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from perps_kit.core.bar import Bars, DataError
 from perps_kit.core.clock import MINUTE
-from perps_kit.data.sample import sample_bars
 from perps_kit.core.stream import BRIDGED as HOLE
 from perps_kit.core.stream import bridge
+from perps_kit.data.sample import sample_bars
 from perps_kit.data.series import check, fill_holes, repair, segments, sound
 from perps_kit.storage.candles import same
 

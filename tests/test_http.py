@@ -5,6 +5,7 @@ import json
 import socket
 import subprocess
 import sys
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -96,7 +97,7 @@ async def test_a_rejected_decision_names_its_gate(site):
 async def test_series_are_oldest_first_and_continue_from_since(site):
     client, _ = site
     bars = (await client.get("/candles/BTCUSDT?limit=50")).json()
-    assert len(bars) == 50 and all(b["open_time"] - a["open_time"] == M15 for a, b in zip(bars, bars[1:], strict=False))
+    assert len(bars) == 50 and all(b["open_time"] - a["open_time"] == M15 for a, b in pairwise(bars))
     assert (await client.get(f"/candles/BTCUSDT?since={bars[-2]['open_time']}")).json() == bars[-2:]
     equity = (await client.get("/equity")).json()
     assert len(equity) == 200 and equity[0] == {"account": "paper", "time": START + M15, "equity": 10000.0}
@@ -225,7 +226,7 @@ async def test_the_server_ends_soon_and_frees_its_port(db):
     taken = open_socket(ANY_PORT)
     port = taken.getsockname()[1]
     async with serving(make_app(db, ServiceState(), ANY_PORT), ANY_PORT, taken):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)  # a client that never says anything
+        _, writer = await asyncio.open_connection("127.0.0.1", port)  # a client that never says anything
     async with asyncio.timeout(1):
         open_socket(HttpSettings(port=port)).close()
     writer.close()

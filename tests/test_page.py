@@ -83,7 +83,7 @@ async def drawn(page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_a_reader_sees_candles_signals_equity_and_decisions(browser, site, scheme):
-    market, state, address = site
+    *_, address = site
     async with opened(browser, address, color_scheme=scheme, viewport=dict(width=1400, height=900)) as page:
         await drawn(page)
         counts = await page.evaluate(SIZES, ["candles", "entries", "stops", "targets", "equity"])

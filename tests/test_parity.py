@@ -24,7 +24,8 @@ def both(tmp_path_factory):
     bars, funding, ticks = candles(None, SYMBOLS, "15m", **SPAN)
     first, last = int(bars["ETHUSDT"].open_time[0]), int(bars["ETHUSDT"].close_time[-1])
     begin = first + 4_000 * 900_000
-    found, rows = asyncio.run(parity.serve(it, "ema_scalper", None, SYMBOLS, first, begin, last, "live", tmp_path_factory.mktemp("parity"), True))
+    folder = tmp_path_factory.mktemp("parity")
+    found, rows = asyncio.run(parity.serve(it, "ema_scalper", None, SYMBOLS, first, begin, last, "live", folder, True))
     return found, rows, backtest({"ema_scalper": it}, bars, funding=funding, ticks=ticks), funding
 
 
@@ -47,7 +48,8 @@ def test_the_smallest_difference_is_found_and_shown_with_both_sides(both, spoil)
     id = next(s for s in rows["signals"])
     if spoil in ("entry", "components"):
         changed = copy.copy(rows["signals"][id])
-        changed.__dict__ = dict(changed.__dict__, **({"entry": changed.entry * (1 + 1e-15)} if spoil == "entry" else {"components": changed.components | {"volume": -1.0}}))
+        other = dict(entry=changed.entry * (1 + 1e-15), components=changed.components | {"volume": -1.0})[spoil]
+        changed.__dict__ = changed.__dict__ | {spoil: other}
         rows["signals"] = rows["signals"] | {id: changed}
     elif spoil == "ladder":
         changed = copy.copy(rows["reference"][id])
@@ -76,6 +78,7 @@ def test_too_few_candles_are_refused():
 def test_parity_holds_on_real_candles():
     if not REAL.exists():
         pytest.skip("../shared/data is not here: real candles are needed")
-    found = parity.run(strategy("ema_scalper"), "ema_scalper", REAL, ["BTCUSDT", "ETHUSDT", "SOLUSDT"], "2025-09-01", "2026-01-15", quiet=True)
+    symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+    found = parity.run(strategy("ema_scalper"), "ema_scalper", REAL, symbols, "2025-09-01", "2026-01-15", quiet=True)
     assert found.equal, found.text()
     assert found.counts["signals with their components"] >= 5

@@ -16,6 +16,7 @@ from mtproto.server import TOKEN, Telegram
 from perps_kit.core.clock import parse_time
 from runners import run as composition
 from runners.errors import ConfigError
+from runners.settings import Telegram as Bot
 from tests.serving import settings
 
 DAY = 86_400_000
@@ -27,8 +28,12 @@ def wanted(folder, telegram=None, **given):
     http = made.http.model_copy(update=dict(enabled=True, port=0))
     update = dict(http=http)
     if telegram:
-        update["telegram"] = made.telegram.model_validate(dict(token=TOKEN, api_id=1, api_hash="hash", server=telegram.dc, session=folder / "telegram.session"))
+        update["telegram"] = bot(telegram, folder / "telegram.session")
     return made.model_copy(update=update)
+
+
+def bot(telegram, session, token=TOKEN):
+    return Bot.model_validate(dict(token=token, api_id=1, api_hash="hash", server=telegram.dc, session=session))
 
 
 async def test_a_signal_reaches_its_reader_on_telegram_with_its_reasons(tmp_path):
@@ -40,18 +45,19 @@ async def test_a_signal_reaches_its_reader_on_telegram_with_its_reasons(tmp_path
             await telegram.texts(77, 1, 10)
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-        assert (tmp_path / "telegram.session").stat().st_mode & 0o077 == 0 and TOKEN.encode() not in (tmp_path / "telegram.session").read_bytes()
+        kept = tmp_path / "telegram.session"
+        assert kept.stat().st_mode & 0o077 == 0 and TOKEN.encode() not in kept.read_bytes()
         ended = await asyncio.wait_for(composition.run(asked), 120)
         sent = await telegram.texts(77, 3, 10)
         assert ended.state.summary and ended.state.summary["signals"] >= 1
         texts = [message.text for message in sent]
-        assert any("ETH/USDT" in text and "Stop" in text and "Target 3" in text for text in texts) and any("last target reached" in text for text in texts)
+        assert any("ETH/USDT" in text and "Stop" in text and "Target 3" in text for text in texts)
+        assert any("last target reached" in text for text in texts)
 
 
 async def test_a_wrong_token_is_one_sentence_and_nothing_is_written(tmp_path):
     async with Telegram() as telegram:
-        asked = wanted(tmp_path, telegram)
-        asked = asked.model_copy(update=dict(telegram=asked.telegram.model_validate(dict(token="123456:not-the-one", api_id=1, api_hash="hash", server=telegram.dc, session=tmp_path / "s"))))
+        asked = wanted(tmp_path).model_copy(update=dict(telegram=bot(telegram, tmp_path / "s", "123456:not-the-one")))
         with pytest.raises(ConfigError, match="does not accept the bot token") as caught:
             await composition.run(asked)
         assert "not-the-one" not in str(caught.value) and not list(tmp_path.iterdir())
@@ -110,12 +116,19 @@ async def until_served(task):
 
 
 def cli(*arguments, **environ):
-    return subprocess.run([sys.executable, "-m", "runners", *arguments], capture_output=True, text=True, timeout=120, env={**os.environ, **environ})
+    command = [sys.executable, "-m", "runners", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **environ})
 
 
 def test_the_command_line_runs_a_replay_from_a_file_and_says_what_came_of_it(tmp_path):
     config = tmp_path / "settings.yaml"
-    config.write_text(f"database: sqlite:///{tmp_path}/run.db\nsymbols: [ETHUSDT]\norigin: {parse_time('2026-10-30') - 45 * DAY}\nhttp: {{port: 0}}\nvenue: {{replay: {{start: 2026-10-30T11:00, end: 2026-10-30T17:00}}}}\n")
+    config.write_text("\n".join([
+        f"database: sqlite:///{tmp_path}/run.db",
+        "symbols: [ETHUSDT]",
+        f"origin: {parse_time('2026-10-30') - 45 * DAY}",
+        "http: {port: 0}",
+        "venue: {replay: {start: 2026-10-30T11:00, end: 2026-10-30T17:00}}",
+    ]))
     done = cli("run", "--config", str(config))
     assert done.returncode == 0, done.stderr
     assert "The replay has ended" in done.stdout and "1: 1 won" in done.stdout
@@ -136,7 +149,8 @@ def test_the_command_line_runs_a_replay_from_a_file_and_says_what_came_of_it(tmp
 ])
 def test_what_a_person_can_mend_is_one_sentence_and_exit_code_2(tmp_path, arguments, environ, sentence):
     done = cli(*arguments, **environ, PERPS_DATABASE=f"sqlite:///{tmp_path}/x.db")
-    assert done.returncode == 2 and sentence in done.stderr and "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.returncode == 2 and sentence in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not Path(tmp_path / "x.db").exists()
 
 

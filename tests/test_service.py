@@ -1,14 +1,16 @@
 "The service, whole: candles from the venue's wire, decisions in the database, nothing lost by a stop."
 
 import asyncio
+from itertools import pairwise
 
 import pytest
+from pg import new_database
 from sqlalchemy import func, select
 
 from perps_kit.core.clock import parse_time
 from perps_kit.core.unit import dumps
 from perps_kit.storage.models import Candle, DecisionRow, Equity, Outbox, SignalRow, Snapshot, Tracker
-from tests.serving import serving, settings
+from tests.serving import resumed, serving, settings
 
 
 async def table(db, model, *order):
@@ -18,9 +20,10 @@ async def table(db, model, *order):
 
 async def state_of(db):
     "Everything that two runs of the same span must agree on."
-    decisions = [{k: v for k, v in row.items() if k != "id"} for row in await table(db, DecisionRow, DecisionRow.time, DecisionRow.symbol, DecisionRow.mode)]
+    ordered = await table(db, DecisionRow, DecisionRow.time, DecisionRow.symbol, DecisionRow.mode)
+    decisions = [{k: v for k, v in row.items() if k != "id"} for row in ordered]
     signals = [{k: v for k, v in row.items() if k != "created_at"} for row in await table(db, SignalRow, SignalRow.id)]
-    trackers = [(row["signal_id"], row["account_id"], row["ladder"]) for row in await table(db, Tracker, Tracker.signal_id, Tracker.account_id)]
+    trackers = sorted((row["signal_id"], row["account_id"] or 0, row["ladder"]) for row in await table(db, Tracker))
     messages = sorted((row["kind"], row["recipient"], row["signal_id"], row["random_id"]) for row in await table(db, Outbox))
     return decisions, signals, trackers, messages, await table(db, Equity, Equity.account_id, Equity.time)
 
@@ -40,20 +43,27 @@ async def test_a_replay_becomes_candles_decisions_signals_and_positions(tmp_path
         assert state.progress == 1.0 and (await service.summary())["signals"] == len(signals)
 
 
-async def test_stopping_and_starting_changes_nothing(tmp_path):
-    (tmp_path / "whole").mkdir(), (tmp_path / "parts").mkdir()
-    async with serving(settings(tmp_path / "whole", start="2026-10-30")) as (service, db, _):
-        await service.run()
-        whole = await state_of(db)
-    for end in ("2026-10-30T05:15", "2026-10-30T12:15", "2026-10-30T15:00", "2026-10-31"):
-        wanted = settings(tmp_path / "parts", start="2026-10-30", end=end, origin=parse_time("2026-10-30") - 45 * 86_400_000)
-        begin = {"2026-10-30T05:15": "2026-10-30", "2026-10-30T12:15": "2026-10-30T05:15", "2026-10-30T15:00": "2026-10-30T12:15", "2026-10-31": "2026-10-30T15:00"}[end]
-        replay = wanted.venue.replay.model_copy(update=dict(start=parse_time(begin)))
-        wanted = wanted.model_copy(update=dict(venue=wanted.venue.model_copy(update=dict(replay=replay))))
-        async with serving(wanted) as (service, db, _):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    "What a replay that nobody stopped leaves, on SQLite."
+    async def run():
+        async with serving(settings(tmp_path_factory.mktemp("whole"), start="2026-10-30")) as (service, db, _):
+            await service.run()
+            return await state_of(db)
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_stopping_and_starting_changes_nothing_on_either_database(tmp_path, whole, kind):
+    wanted = settings(tmp_path, start="2026-10-30", **(dict(database=new_database()) if kind == "postgresql" else {}))
+    times = ("2026-10-30", "2026-10-30T05:15", "2026-10-30T12:15", "2026-10-30T15:00", "2026-10-31")
+    for start, end in pairwise(times):
+        async with serving(resumed(wanted, start, end)) as (service, db, _):
+            assert db.dialect == kind
             await service.run()
             parts = await state_of(db)
-    assert parts[1] == whole[1] and parts[0] == whole[0] and parts[2] == whole[2] and parts[3] == whole[3]
+    for ours, theirs in zip(parts, whole, strict=True):
+        assert ours == theirs
     assert len(whole[1]) >= 1
 
 
@@ -64,8 +74,7 @@ async def test_snapshots_and_stored_candles_restore_the_very_same_units(tmp_path
         before = {s: stream.save() for s, stream in service.streams.items()}
         async with db.read() as session:
             kept = await session.scalar(select(func.min(Snapshot.time)))
-    later = wanted.model_copy(update=dict(venue=wanted.venue.model_copy(update=dict(replay=wanted.venue.replay.model_copy(update=dict(start=parse_time("2026-10-30T04:00"), end=None))))))
-    async with serving(later) as (service, _, _):
+    async with serving(resumed(wanted, "2026-10-30T04:00")) as (service, _, _):
         assert kept and {s: stream.save() for s, stream in service.streams.items()} == before
 
 
@@ -79,7 +88,8 @@ async def test_bad_candles_are_refused_counted_and_fetched_again(tmp_path):
             kline = message["k"]
             if kline["x"] and len(spoiled) < 3:
                 spoiled.append(kline["s"])
-                message = dict(message, k=dict(kline, h="NaN") if len(spoiled) == 1 else dict(kline, c="<html>") if len(spoiled) == 2 else dict(kline, l=str(2 * float(kline["h"]))))
+                bad = (dict(h="NaN"), dict(c="<html>"), dict(l=str(2 * float(kline["h"]))))[len(spoiled) - 1]
+                message = dict(message, k=kline | bad)
             tapped(connection, message)
 
         service.exchange.client.handle_ohlcv = spoil
@@ -91,7 +101,7 @@ async def test_bad_candles_are_refused_counted_and_fetched_again(tmp_path):
 
 async def test_an_html_answer_stops_nothing_and_leaves_nothing(tmp_path):
     wanted = settings(tmp_path, start="2026-10-30", end="2026-10-30T02:00")
-    async with serving(wanted) as (service, db, state):
+    async with serving(wanted) as (service, db, _):
         async with service.exchange.pacer.session.post("https://fapi.binance.com/replay/fault", json=dict(kind="html", count=3)) as answer:
             assert answer.status == 200
         service.feed.distrust.set()
@@ -100,19 +110,20 @@ async def test_an_html_answer_stops_nothing_and_leaves_nothing(tmp_path):
 
 
 async def test_a_close_that_comes_too_late_is_kept_as_late_and_published_to_nobody(tmp_path):
-    wanted = settings(tmp_path, start="2026-10-29", end="2026-10-31", max_lag=0.001)
+    wanted = settings(tmp_path, max_lag=0.001)
     async with serving(wanted) as (service, db, _):
         async def much_later(arrival):
             return arrival.time + 3_600_000
         service.venue_time = much_later
         await service.run()
         decisions = await table(db, DecisionRow)
-        assert decisions and {d["outcome"] for d in decisions} == {"late"} and not await table(db, SignalRow) and not await table(db, Outbox)
+        assert decisions and {d["outcome"] for d in decisions} == {"late"}
+        assert not await table(db, SignalRow) and not await table(db, Outbox)
 
 
 async def test_a_graceful_stop_comes_between_two_cycles(tmp_path):
     wanted = settings(tmp_path, start="2026-10-29")
-    async with serving(wanted) as (service, db, _):
+    async with serving(wanted) as (service, _, _):
         running = asyncio.create_task(service.run())
         while service.cycles < 5:
             await asyncio.sleep(0.01)
@@ -121,7 +132,7 @@ async def test_a_graceful_stop_comes_between_two_cycles(tmp_path):
             await running
         last, kept = service.last, {s: stream.last.close_time for s, stream in service.streams.items()}
         assert set(kept.values()) == {last}
-    async with serving(wanted.model_copy(update=dict(venue=wanted.venue.model_copy(update=dict(replay=wanted.venue.replay.model_copy(update=dict(start=last))))))) as (service, _, _):
+    async with serving(resumed(wanted, last)) as (service, _, _):
         assert service.last == last
 
 

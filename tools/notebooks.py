@@ -55,7 +55,8 @@ def belongs(output: NotebookNode) -> bool:
     if output.output_type == "error" or output.get("name") == "stderr": return False
     data = output.get("data", {})
     if any(kind.startswith(("application/", "image/")) for kind in data): return False
-    if "bokeh" in str(data.get("text/html", ""))[:4000].lower(): return False
+    html = str(data.get("text/html", ""))
+    if "data-root-id" in html or "bokeh" in html[:4000].lower(): return False     # a plot's place, named anew on every run
     text = json.dumps(output)
     return len(text) <= LARGEST and not re.search(r" at 0x[0-9a-f]{6,}", text) and str(ROOT) not in text
 
@@ -158,7 +159,8 @@ def in_child(path: Path, target: Path | None, cell_timeout: int, pipe: Connectio
 def run_all(jobs: list[tuple[Path, Path | None]], workers: int, cell_timeout: int, verbose: bool) -> bool:
     "Run every job, `workers` at a time, each in a process forked from this one, which has the slow imports done."
     import execnb.shell  # noqa: F401
-    if len(jobs) > 1: import bokeh.plotting  # noqa: F401
+    if len(jobs) > 1:
+        import bokeh.plotting  # noqa: F401
     context = multiprocessing.get_context("fork")
     waiting, running, good = list(reversed(jobs)), {}, True
     while waiting or running:
