@@ -28,16 +28,18 @@ def units(
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    from rich.console import Console
-    from rich.table import Table
+    from runners.listing_tables import units as table
 
-    table = Table(box=None, header_style="bold")
-    for name in ("kind", "name", "warm-up", "module", "notebook", "what it is"):
-        table.add_column(name, justify="right" if name == "warm-up" else "left", no_wrap=name in ("name", "kind"))
-    for row in rows:
-        warmup = "" if row["warmup"] is None else str(row["warmup"])
-        table.add_row(row["kind"], row["name"], warmup, row["module"], row["notebook"], row["summary"])
-    Console().print(table)
+    console = terminal()
+    console.print(table(rows, console.width))
+
+
+def terminal() -> Any:
+    "Where tables are printed: as wide as the terminal, or wide enough for every line where there is none."
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=180)
 
 
 def chosen(strategy: str, parameters: list[str] | None) -> Any:
@@ -89,20 +91,29 @@ def backtest(
     trades: Annotated[bool, typer.Option(help="List every trade.")] = False,
 ) -> None:
     "Backtest a strategy: costs, sample size, intervals, and both readings of ambiguous bars."
-    from perps_kit.backtest.run import backtest as run_backtest
+    from perps_kit.backtest.run import lanes, walk
     from perps_kit.trackers.plan import TARGET_FIRST, Rules
     from runners import listing
 
     it = chosen(strategy, param)
     bars, funding, ticks = candles(data, symbol, "15m", start, end)
-    results = [run_backtest(it, bars, rules=rules, funding=funding, ticks=ticks) for rules in (Rules(), Rules(policy=TARGET_FIRST))]
-    report = listing.report(results[0], results[1], it)
+    found = lanes(it, bars, funding, over=tracked(not as_json))
+    low, high = (walk(found, rules=rules, ticks=ticks) for rules in (Rules(), Rules(policy=TARGET_FIRST)))
+    report = listing.report(low, high, it)
     if as_json:
-        typer.echo(json.dumps(report | dict(trades=listing.trade_rows(results[0])), default=str))
+        typer.echo(json.dumps(report | dict(trades=listing.trade_rows(low)), allow_nan=False))
         return
-    from rich.console import Console
+    console = terminal()
+    for part in listing.tables(report, listing.trade_rows(low) if trades else None):
+        console.print(part, "")
 
-    Console().print(*listing.tables(report, listing.trade_rows(results[0]) if trades else None), sep="\n")
+
+def tracked(shown: bool) -> Any:
+    "Goes through symbols behind a progress bar on standard error."
+    from rich.console import Console
+    from rich.progress import track
+
+    return lambda symbols: track(symbols, "signals", console=Console(stderr=True), transient=True, disable=not shown or len(symbols) < 2)
 
 
 def parity(
