@@ -9,7 +9,7 @@ from fixtures.candles import candle, walk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perps_kit.core.bar import Bar, Bars, DataError, check_bar
+from perps_kit.core.bar import Bars, DataError, check_bar
 from perps_kit.core.registry import entries, strategies, strategy, units
 from perps_kit.core.signal import failed_filters, name_of, no_signal, signal_id
 from perps_kit.core.unit import (

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .bar import Bar, Bars
-from .compiled import SIGNAL_COLUMNS, column_arguments, drive_loop, fold_loop, have_numba
+from .compiled import SIGNAL_COLUMNS, column_arguments, drive_loop, fold_loop, gather_loop, have_numba
 from .features import Node, Plan, plan_of
 from .resample import Resample
 from .signal import Signal, no_signal
@@ -28,7 +28,14 @@ class Columns:
         self.bars, self.compiled = bars, have_numba() if compiled is None else compiled
         self._known: dict[str, np.ndarray] = {}     # by the key of the node
         self._held: dict[str, np.ndarray] = {}
+        self._plans: dict[Any, Plan] = {}
         self._series: dict[int, tuple[list, np.ndarray | None]] = {}
+
+    def plan(self, strategy: Any) -> Plan:
+        "The plan of a strategy, which it calls `it`."
+        key = type(strategy), strategy
+        if key not in self._plans: self._plans[key] = plan_of({"it": strategy}, self.bars.minutes)
+        return self._plans[key]
 
     def inputs(self, minutes: int) -> list:
         "Bar columns of a timeframe in the order of Bar's fields: arrays, or lists where plain Python reads them."
@@ -42,14 +49,13 @@ class Columns:
         return self._series[minutes]
 
     def _resampled(self, minutes: int) -> tuple[list, np.ndarray]:
-        out = np.full((len(Bar._fields), len(self.bars)), nan)
+        out, at = np.empty((len(Bar._fields), len(self.bars) * self.bars.minutes // minutes + 1)), np.empty(len(self.bars), np.int64)
         unit = Resample(minutes, self.bars.minutes)
-        fold_loop(unit, ("bar",), self.compiled)(unit, *self.inputs(self.bars.minutes), out)
-        closed = out[0] >= 0
-        rows = out[:, closed]
+        count = gather_loop(unit, self.compiled)(unit, *self.inputs(self.bars.minutes), out, at)
+        rows = out[:, :count]
         times = rows[0].astype(np.int64), rows[1].astype(np.int64)
         columns = [*times, *(np.ascontiguousarray(r) for r in rows[2:10]), rows[10].astype(bool)]
-        return self._readable(columns), np.cumsum(closed) - 1
+        return self._readable(columns), at
 
     def _readable(self, arrays: list) -> list: return arrays if self.compiled else [a.tolist() for a in arrays]
 
@@ -84,7 +90,7 @@ class Columns:
 
     def of(self, strategy: Any, name: str) -> Any:
         "The column of a strategy's feature by name on the base bars; a unit with several outputs gives them as a NamedTuple of arrays."
-        plan = plan_of({"it": strategy}, self.bars.minutes)
+        plan = self.plan(strategy)
         i = {c.name: c.node for c in plan.columns["it"]}[name]
         kind, column = output_of(type(plan.nodes[i].unit)), self.held(plan, i)
         return kind(*column) if hasattr(kind, "_fields") else column[0]
@@ -117,7 +123,7 @@ def empty_parts(strategy: Any) -> tuple:
 
 def signals_of(strategy: Any, columns: Columns, chunk: int = 4096) -> Signals:
     "All clean signals of a strategy over a stretch of candles, spacing applied, exactly as a stream gives them."
-    plan, parts = plan_of({"it": strategy}, columns.bars.minutes), empty_parts(strategy)
+    plan, parts = columns.plan(strategy), empty_parts(strategy)
     module = drive_loop(strategy, plan, "it", parts, columns.compiled)
     arguments = [*columns.inputs(columns.bars.minutes), *_feature_arrays(columns, plan)]
     last = np.full(2 * max(len(strategy.modes), 1), -(1 << 62), np.int64)
@@ -134,7 +140,7 @@ def leaves_of(strategy: Any, columns: Columns) -> np.ndarray:
     "For each bar the side that the strategy wants closed at its close: -1, 0 or 1 (int8, shape (n,))."
     out = np.zeros(len(columns.bars), np.int8)
     if hasattr(strategy, "leave"):
-        plan = plan_of({"it": strategy}, columns.bars.minutes)
+        plan = columns.plan(strategy)
         module = drive_loop(strategy, plan, "it", empty_parts(strategy), columns.compiled)
         module.leaves(strategy, out, *columns.inputs(columns.bars.minutes), *_feature_arrays(columns, plan))
     return out

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['UPPER', 'LOWER', 'ROLE', 'CENTRE', 'TOUCHED', 'INSIDE', 'BEYOND', 'WORTH', 'HALVED', 'MEMBERS', 'HIGHEST', 'LOWEST',
            'UNIT', 'BORN', 'TOUCHES', 'REJECTIONS', 'VOLUME', 'HEARD', 'ROWS', 'FADE', 'worth', 'strength', 'touch',
-           'breach', 'observe', 'forget', 'admit', 'stalest', 'found', 'join', 'ZoneView', 'view', 'Zones', 'Zone',
-           'zones_of']
+           'breach', 'observe', 'forget', 'copy', 'clear', 'admit', 'stalest', 'found', 'join', 'ZoneView', 'view',
+           'Zones', 'Zone', 'zones_of']
 
 # %% ../../nbs/20_indicators/09_zones.ipynb #zones-imports
 from math import exp, inf, isnan, nan
@@ -77,10 +77,20 @@ def forget(table: np.ndarray, live: int, k: int, expiry: int) -> int:
     kept = 0
     for i in range(live):
         if k - table[TOUCHED, i] >= expiry: continue
-        if kept < i: table[:, kept] = table[:, i]  # within: kept never passes i
+        if kept < i: copy(table, i, kept)
         kept += 1
-    for i in range(kept, live): table[:, i] = 0.0
+    for i in range(kept, live): clear(table, i)
     return kept
+
+
+def copy(table: np.ndarray, i: int, k: int) -> None:
+    "Write column i over column k."
+    for row in range(ROWS): table[row, k] = table[row, i]  # within: both are columns
+
+
+def clear(table: np.ndarray, i: int) -> None:
+    "Fill column i with zeros."
+    for row in range(ROWS): table[row, i] = 0.0  # within: it is a column
 
 # %% ../../nbs/20_indicators/09_zones.ipynb #zones-admit
 def admit(table: np.ndarray, live: int, k: int, price: float, role: float, atr: float, tolerance: float) -> int:
@@ -106,7 +116,7 @@ def stalest(table: np.ndarray) -> float:
 
 def found(table: np.ndarray, i: int, k: int, price: float, role: float, atr: float) -> None:
     "Open a zone in column i, without a member yet."
-    table[:, i] = 0.0  # within: there is room
+    clear(table, i)
     table[ROLE, i], table[CENTRE, i], table[HIGHEST, i], table[LOWEST, i], table[UNIT, i] = role, price, price, price, atr
     table[BORN, i], table[TOUCHED, i], table[INSIDE, i], table[BEYOND, i] = float(k), float(k), float(k), -1.0
 
