@@ -5,6 +5,7 @@ any moment leaves either nothing or a written intention.
 """
 
 import logging
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from sqlalchemy import select
@@ -20,6 +21,7 @@ from perps_kit.storage.models import Account, Equity, SignalRow, Tracker
 from perps_kit.trackers.ladder import Ladder
 from perps_kit.trackers.outcome import result
 from perps_kit.trackers.plan import CLOSED, OPEN, Rules
+from runners.errors import ConfigError
 from runners.live.book import keep_move, tracker_columns
 from runners.settings import AccountSettings
 
@@ -30,8 +32,17 @@ FundingMap = dict[tuple[str, int], tuple[float, float]]
 class Follower(Protocol):
     "What the service asks of an account."
 
+    @property
+    def held(self) -> set[str]:
+        "Symbols in which something is open."
+        ...
+
     async def recover(self) -> None:
         "Take up open positions and unfinished intentions after a start."
+        ...
+
+    async def before(self, time: int) -> None:
+        "A cycle is about to be evaluated: ask the outside what it needs to know."
         ...
 
     async def plan(self, session: AsyncSession, cycle: Cycle, steps: dict[str, list[Step]], funding: FundingMap) -> None:
@@ -44,6 +55,14 @@ class Follower(Protocol):
 
     async def opened(self, time: int) -> None:
         "The next bar has opened: learn of fills, protect what was entered."
+        ...
+
+    def news(self) -> AsyncIterator[None]:
+        "A hint each time that something happened to the account outside of a cycle."
+        ...
+
+    async def attend(self, time: int) -> None:
+        "See to what happened."
         ...
 
 
@@ -86,7 +105,13 @@ class PaperAccount:
             elif ladder.state == CLOSED:
                 self.cash += result(ladder).net
 
+    @property
+    def held(self) -> set[str]:
+        return {symbol for _, symbol, _ in self.open.values()}
+
     async def recover(self) -> None: ...
+
+    async def before(self, time: int) -> None: ...
 
     async def plan(self, session: AsyncSession, cycle: Cycle, steps: dict[str, list[Step]], funding: FundingMap) -> None:
         "Step what is open, follow what is new, note the equity."
@@ -127,6 +152,12 @@ class PaperAccount:
 
     async def opened(self, time: int) -> None: ...
 
+    async def news(self) -> AsyncIterator[None]:
+        for nothing in ():
+            yield nothing
+
+    async def attend(self, time: int) -> None: ...
+
 
 async def account_row(session: AsyncSession, settings: AccountSettings, venue: str, mode: str, currency: str, now: int) -> Account:
     "The account of that name, made if it is new."
@@ -135,6 +166,8 @@ async def account_row(session: AsyncSession, settings: AccountSettings, venue: s
         found = Account(name=settings.name, venue=venue, mode=mode, currency=currency, start_balance=settings.balance, created_at=now)
         session.add(found)
         await session.flush()
+    if found.mode != mode:
+        raise ConfigError(f"account {settings.name!r} is a {found.mode} account in this database: give the {mode} one another name")
     return found
 
 

@@ -75,7 +75,7 @@ class Service:
                     continue
             from runners.live.orders import LiveAccount
 
-            self.followers.append(LiveAccount(row, wished, self.exchange, self.db, self.engine.rules))
+            self.followers.append(LiveAccount(row, wished, self.exchange, self.db, self.engine.rules, lag=self.settings.max_lag, settle=self.settings.venue.settle, console=self.console))
 
     async def run(self) -> None:
         "Evaluate until the replay ends or somebody stops the service."
@@ -134,7 +134,9 @@ class Service:
         steps = self.step(arrival)
         stale = now - arrival.time > 1000 * self.settings.max_lag or arrival.time <= self.last
         late = {s: "it came too late to act on" for s in steps} if stale else {}
-        funding = await self.funding.of(steps, {s for s, some in self.engine.tracked.items() if some})
+        for follower in self.followers:
+            await follower.before(arrival.time)
+        funding = await self.funding.of(steps, {s for s, some in self.engine.tracked.items() if some}.union(*(f.held for f in self.followers)))
         cycle = self.engine.cycle(arrival.time, steps, funding, late)
         async with self.db.write() as session:
             await keep_cycle(session, self.exchange.venue, self.settings.minutes, cycle, steps, self.exchange.ticks, self.console)

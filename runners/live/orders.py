@@ -1,0 +1,180 @@
+"""The live account: the port that paper trading fills from candles, filled here by orders at a venue.
+
+Nothing is sent that was not first committed as an intention, and what should rest at the venue is worked out anew each time from the position, so that a cycle, an event and a start after a kill all do the same thing: look, compare,
+write, send.
+"""
+
+import asyncio
+import logging
+import time as wall
+from collections.abc import AsyncIterator, Sequence
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from perps_kit.core.clock import HOUR
+from perps_kit.core.stream import Step
+from perps_kit.engine.engine import Cycle, Move, Published, waiting
+from perps_kit.exchange.orders import entry_order
+from perps_kit.storage.keep import put
+from perps_kit.storage.models import Account, Equity, Tracker
+from perps_kit.trackers.plan import CLOSED, Rules
+from runners.db.connect import Database
+from runners.live.accounts import FundingMap, sized
+from runners.live.book import keep_move, tracker_columns
+from runners.live.execution.desk import Balance, Desk, trouble
+from runners.live.execution.ledger import keep, keep_ladder, load
+from runners.live.execution.position import UNSURE, Position
+from runners.live.execution.sender import Sender
+from runners.live.execution.survey import Surveyor, astray
+from runners.live.venue import Exchange
+from runners.settings import AccountSettings
+
+log = logging.getLogger(__name__)
+QUIET = 600.0  # seconds without an event of the account after which it is looked at all the same
+
+
+class LiveAccount:
+    "An account at a venue. `lag`: seconds after which an entry comes too late; `settle`: how late a request can still be applied, else as the venue's profile says."
+
+    mode = "live"
+
+    def __init__(self, account: Account, settings: AccountSettings, exchange: Exchange, db: Database, rules: Rules, *, lag: float = 60.0, settle: float | None = None, console: bool = False):
+        self.account, self.id, self.settings, self.exchange, self.db, self.rules = account, account.id, settings, exchange, db, rules
+        self.desk = Desk(exchange, settle)
+        self.surveyor = Surveyor(self.desk, exchange.venue)
+        self.sender = Sender(self.desk, self.surveyor, db, settings.name, settings.leverage, lag, console)
+        self.positions: dict[str, Position] = {}  # by signal
+        self.equity = account.start_balance
+
+    @property
+    def held(self) -> set[str]:
+        "Symbols in which something is open."
+        return {p.symbol for p in self.positions.values()}
+
+    async def recover(self) -> None:
+        "Take up what the last service left: naked positions first, then orders with an unknown fate."
+        await self.desk.check_mode(self.settings.name)
+        async with self.db.read() as session:
+            self.positions = await load(session, self.account, self.exchange.filters, self.rules)
+        balance = await self.desk.balance()
+        self.equity, self.sender.now = balance.equity, await self.exchange.now()
+        doubtful = [p for p in self.positions.values() if any(o.kind == "entry" and o.state in UNSURE for o in p.orders.values())]
+        sure = [p for p in self.positions.values() if p not in doubtful or astray(p.symbol, self.of(p.symbol), balance)]
+        await self.put_right(sure)
+        if rest := [p for p in doubtful if p not in sure]:
+            last = max(o.updated_at for p in rest for o in p.orders.values() if o.state in UNSURE)
+            await asyncio.sleep(max(0.0, self.desk.settle - (wall.time_ns() // 1_000_000 - last) / 1000))
+            await self.put_right(rest)
+        await self.report_strangers(await self.desk.balance() if self.positions else balance)
+
+    def of(self, symbol: str) -> list[Position]:
+        return [p for p in self.positions.values() if p.symbol == symbol]
+
+    async def put_right(self, positions: Sequence[Position]) -> None:
+        "Look at positions, write what follows, send it."
+        for p in positions:
+            await self.surveyor.survey(p)
+        await self.settle(positions)
+
+    async def settle(self, positions: Sequence[Position]) -> None:
+        "Entries become positions, positions get what they want; written, then sent."
+        async with self.db.write() as session:
+            for p in positions:
+                before = p.ladder
+                p.enter()
+                p.arrange(self.sender.now)
+                await keep_ladder(session, p, before)
+            await keep(session, positions)
+        await self.sender.send(positions)
+
+    async def report_strangers(self, balance: Balance) -> None:
+        "Tell of positions at the venue that no signal of ours explains; they are left alone."
+        for symbol in sorted({*balance.held, *self.held}):
+            if beyond := astray(symbol, self.of(symbol), balance):
+                log.warning("%s: %s holds %g %s that no signal explains", self.settings.name, self.exchange.venue, beyond, symbol)
+                text = f"{self.settings.name}: {self.exchange.venue} holds {beyond:g} {symbol} that no signal of this service explains; it is left alone."
+                async with self.db.write() as session:
+                    await self.sender.alert(session, "Unknown position", text, f"stranger|{self.settings.name}|{symbol}|{beyond:g}")
+
+    async def before(self, time: int) -> None:
+        "Before a cycle: what the venue filled up to now. Nothing is asked where nothing is open, but for the equity once an hour."
+        self.sender.now = time
+        if not self.positions and time % HOUR:
+            return
+        try:
+            balance = await self.desk.balance()
+            self.equity = balance.equity
+            await asyncio.gather(*(self.surveyor.check(symbol, self.of(symbol), balance) for symbol in self.held))
+        except trouble() as error:
+            log.warning("%s: no answer about the account: %s", self.settings.name, error)
+            for p in self.positions.values():
+                p.known = False
+        if any(p.dirty for p in self.positions.values()):
+            async with self.db.write() as session:
+                await keep(session, self.positions.values())
+
+    async def plan(self, session: AsyncSession, cycle: Cycle, steps: dict[str, list[Step]], funding: FundingMap) -> None:
+        "Step what is open on the venue's fills, intend what it wants now, follow what is new."
+        busy = set[str]()  # symbols that take no new position
+        for p in self.positions.values():
+            p.backlog += [(step, funding.get((p.symbol, step.bar.open_time), (0.0, 0.0))) for step in steps.get(p.symbol, ())]
+            before = p.ladder
+            p.enter()
+            await keep_ladder(session, p, before)
+            for a, b in p.advance():
+                await keep_move(session, Move(p.id, p.symbol, a, b), self.id)
+            p.arrange(cycle.time)
+            if p.ladder.state < CLOSED and (before.leaving or not p.ladder.leaving):
+                busy.add(p.symbol)
+        for new in cycle.published:
+            if new.candidate.symbol not in busy:
+                self.follow(session, new)
+        await keep(session, self.positions.values())
+        self.positions = {id: p for id, p in self.positions.items() if not p.over}
+        await put(session, Equity, [dict(account_id=self.id, time=cycle.time, equity=self.equity)])
+
+    def follow(self, session: AsyncSession, new: Published) -> None:
+        "One position a symbol: a further signal on the same side confirms it, on the other side finds it leaving or is left alone."
+        c, f = new.candidate, self.exchange.filters[new.candidate.symbol]
+        quantity = sized(self.settings, self.equity, new, f)
+        if not quantity or any(p.symbol == c.symbol and p.ladder.state < CLOSED and not p.ladder.leaving for p in self.positions.values()):
+            return
+        ladder = waiting(c.signal, c.time, f.tick, self.rules, f.step, quantity, f.min_quantity)
+        p = self.positions[new.id] = Position(self.account.name, self.id, new.id, c.strategy, c.symbol, f, ladder)
+        p.intend(entry_order(ladder.plan), c.time)
+        session.add(Tracker(signal_id=new.id, account_id=self.id, **tracker_columns(ladder)))
+
+    async def perform(self) -> None:
+        "Send what the cycle wrote, until the venue has acknowledged it."
+        await self.sender.send(list(self.positions.values()))
+        self.positions = {id: p for id, p in self.positions.items() if not p.over}
+
+    async def opened(self, time: int) -> None:
+        "The next bar has opened: entries and closes are filled, positions get their stops and targets."
+        if waiting := [p for p in self.positions.values() if p.awaited]:
+            try:
+                await self.put_right(waiting)
+            except trouble() as error:
+                log.warning("%s: no answer about fills: %s", self.settings.name, error)
+
+    async def attend(self, time: int) -> None:
+        "Between two cycles: something happened at the venue."
+        if self.positions:
+            await self.before(time)
+            await self.settle(list(self.positions.values()))
+
+    async def news(self) -> AsyncIterator[None]:
+        "A hint each time that the venue tells something about the account, and after long silence; the truth is asked for."
+        pause = 1.0
+        while True:
+            try:
+                async with asyncio.timeout(QUIET):
+                    await self.exchange.client.watch_orders()
+                pause = 1.0
+            except TimeoutError:
+                pass
+            except trouble() as error:
+                log.warning("%s: no events of the account: %s; asking again in %.0f s", self.settings.name, error, pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 60.0)
+            yield
