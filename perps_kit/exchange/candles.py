@@ -18,11 +18,12 @@ def bar_of(row: Sequence, minutes: int) -> Bar:
     "A sound Bar from one ccxt row (time, open, high, low, close, volume) or one raw Binance kline; DataError says what is wrong with it."
     if not isinstance(row, (list, tuple)) or len(row) < 6:
         raise DataError(f"a candle should be a list of at least 6 numbers, the exchange sent {str(row)[:60]!r}")
-    try: time, (open_, high, low, close, volume) = int(row[0]), (float(x) for x in row[1:6])
+    try:
+        time, (open_, high, low, close, volume) = int(row[0]), (float(x) for x in row[1:6])
+        quote, trades, taker = (float(row[7]), float(row[8]), float(row[9])) if len(row) > 9 else (nan, nan, nan)
     except (TypeError, ValueError, OverflowError):
-        raise DataError(f"a candle holds something that is not a number: {str(list(row[:6]))[:120]}") from None
+        raise DataError(f"a candle holds something that is not a number: {str(list(row[:10]))[:120]}") from None
     if time % (minutes * MINUTE): raise DataError(f"bar {iso(time)}: it does not open on a boundary of {minutes} minutes")
-    quote, trades, taker = (float(row[7]), float(row[8]), float(row[9])) if len(row) > 9 else (nan, nan, nan)
     return check_bar(Bar(time, time + minutes * MINUTE, open_, high, low, close, volume, taker, quote, trades))
 
 # %% ../../nbs/82_exchange/04_candles.ipynb #candles-bars

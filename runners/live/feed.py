@@ -112,9 +112,16 @@ class Feed:
             since = page[-1].close_time
         return bars
 
-    async def catch_up(self) -> None:
-        "Fetch what closed since the last bar taken; a symbol whose answer is bad waits for the next time."
+    async def catch_up(self, within: float | None = None) -> None:
+        "Fetch what closed since the last bar taken, in so many seconds; a symbol whose answer is bad or too slow waits for the next time."
         self.distrust.clear()
+        try:
+            async with asyncio.timeout(within):
+                await self.ask()
+        except TimeoutError:
+            log.warning("no candles from %s within %g s", self.exchange.venue, within)
+
+    async def ask(self) -> None:
         try:
             now = await self.exchange.now()
         except DataError as error:
@@ -159,8 +166,8 @@ class Feed:
                 async with asyncio.timeout(max(0.0, until - wall.monotonic())):
                     await self.arrived.wait()
             except TimeoutError:
-                await self.catch_up()
-                if time and not self.complete(time):
+                await self.catch_up(None if lockstep or not time else self.patience)
+                if time and time == min(self.waiting) and not self.complete(time):
                     yield self.hand_out(time)
 
     def hand_out(self, time: int) -> Arrival:
@@ -170,5 +177,5 @@ class Feed:
         if missing:
             log.warning("close %s: nothing from %s", iso(time), ", ".join(missing))
         for symbol in bars:
-            self.last[symbol] = time
+            self.last[symbol] = max(time, self.last[symbol])
         return Arrival(time, {s: [b] for s, b in bars.items()}, missing, began)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+from perps_kit.core.bar import DataError
 from perps_kit.core.clock import iso
 from perps_kit.core.registry import strategy
 from perps_kit.core.stream import Step, Stream
@@ -24,7 +25,7 @@ from runners.live.accounts import Follower, PaperAccount, account_row
 from runners.live.book import keep_cycle
 from runners.live.feed import Arrival, Feed
 from runners.live.funding import FundingDesk
-from runners.live.venue import Exchange, open_venue
+from runners.live.venue import Exchange, network_errors, open_venue
 from runners.settings import Settings
 from runners.state import ServiceState
 
@@ -161,12 +162,16 @@ class Service:
         return steps
 
     async def venue_time(self, arrival: Arrival) -> int:
-        "The present by the clock that the closes belong to."
+        "The present by the clock that the closes belong to; a replay's runs at a pace of its own, so it is asked."
         if self.exchange.pacer.lockstep:
             return arrival.time
-        if self.settings.venue.replay:
+        if not self.settings.venue.replay:
+            return self.exchange.clock()
+        try:
             return await self.exchange.now()
-        return wall.time_ns() // 1_000_000
+        except (DataError, TimeoutError, *network_errors()) as error:
+            log.warning("the replay did not tell its time: %s", error or type(error).__name__)
+            return arrival.time
 
     def tell(self, cycle, arrival: Arrival, seconds: float) -> None:
         "Numbers for the page, the terminal and /metrics."

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import sys
+import time as wall
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -59,6 +60,7 @@ class Exchange:
 
     def __init__(self, client: Any, symbols: tuple[str, ...], pacer: Pacer, venue: str, timeout: float):
         self.client, self.pacer, self.venue, self.timeout, self.profile = client, pacer, venue, timeout, profile(venue)
+        self.ahead = 0  # milliseconds that the venue's clock is ahead of this machine's, as of its last answer
         known = {m["id"]: m for m in client.markets.values() if m.get("swap") and m.get("linear")}
         unknown = [s for s in symbols if s not in known]
         if unknown:
@@ -94,11 +96,15 @@ class Exchange:
 
     async def now(self) -> int:
         "The venue's clock; DataError where it answers something else than a time."
-        async with asyncio.timeout(self.timeout):
-            time = await self.client.fetch_time()
+        time = await self.patiently(self.client.fetch_time, 3)
         if not isinstance(time, int):
             raise DataError(f"{self.venue} was asked for its time and sent something else")
+        self.ahead = time - wall.time_ns() // 1_000_000
         return time
+
+    def clock(self) -> int:
+        "The venue's clock without asking: this machine's, corrected by what the venue last said."
+        return wall.time_ns() // 1_000_000 + self.ahead
 
 
 def retry_after(client: Any) -> float | None:
