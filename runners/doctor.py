@@ -65,7 +65,7 @@ def strategies(config: Path | None) -> str:
 
 
 def database(config: Path | None) -> str:
-    from runners.db.connect import database_url, open_database
+    from runners.db.connect import NeedsUpgrade, database_url, open_database
     from runners.settings import load
 
     address = database_url(load(config).database)
@@ -73,7 +73,10 @@ def database(config: Path | None) -> str:
         return f"{address.database} will be made at the first start"
 
     async def look() -> str:
-        db = await open_database(load(config).database, create=False, upgrade=False)
+        try:
+            db = await open_database(load(config).database, create=False, upgrade=False)
+        except NeedsUpgrade:
+            return f"{address.render_as_string(hide_password=True)} will be brought to the newest schema at the first start"
         await db.close()
         return f"{db.place} is at the newest schema"
 

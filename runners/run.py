@@ -15,7 +15,7 @@ from runners.http.server import open_socket, serving
 from runners.live.service import Service, named_strategies, open_service
 from runners.settings import Settings, Telegram
 from runners.state import ServiceState
-from runners.supervisor import keep_running
+from runners.supervisor import keep_running, together
 from runners.telegram.console import CHANNEL, ConsoleSender
 from runners.telegram.outbox import Outbox
 from runners.telegram.pace import Pace
@@ -95,10 +95,10 @@ async def messages(running: Running, console: Console | None) -> None:
     "Send what the outbox holds: by the bot, or to the terminal where there is none."
     if running.bot is None:
         outbox = Outbox(SqlOutbox(running.db, CHANNEL), ConsoleSender(console), CLOCK, Pace(CLOCK, 1_000, 0))
-        await asyncio.gather(outbox.run(), forward(running, outbox.notify))
+        await together(outbox.run(), forward(running, outbox.notify))
     else:
         outbox = Outbox(SqlOutbox(running.db), running.bot.sender, CLOCK, running.bot.pace)
-        await asyncio.gather(running.bot.run(), outbox.run(), forward(running, outbox.notify))
+        await together(running.bot.run(), outbox.run(), forward(running, outbox.notify))
 
 
 async def forward(running: Running, notify: Callable[[], None]) -> None:

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from runners.errors import ConfigError
 from runners.metrics import Metrics
 
 log = logging.getLogger(__name__)
 LONGEST = 60.0  # seconds between two starts
+STEADY = 300.0  # seconds of work after which a failure counts as the first again
 
 
 async def keep_running(name: str, work: Callable[[], Awaitable[None]], metrics: Metrics) -> None:
@@ -26,4 +28,16 @@ async def keep_running(name: str, work: Callable[[], Awaitable[None]], metrics: 
             log.debug("%s", name, exc_info=True)
         metrics.restarts.labels(name).inc()
         await asyncio.sleep(pause)
-        pause = 0.5 if asyncio.get_running_loop().time() - began > 300 else min(2 * pause, LONGEST)
+        pause = 0.5 if asyncio.get_running_loop().time() - began > STEADY else min(2 * pause, LONGEST)
+
+
+async def together(*works: Coroutine[Any, Any, None]) -> None:
+    "Run parts of one task until all have ended; the first that fails ends the others, and its error is the whole's."
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        for task in asyncio.as_completed(tasks):
+            await task
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

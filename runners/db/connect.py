@@ -11,11 +11,15 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from runners.db.schema import NotOurs, bring_up
+from runners.db.schema import Behind, NotOurs, bring_up
 from runners.errors import ConfigError
 
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000")
+
+
+class NeedsUpgrade(ConfigError):
+    "An empty or older database where the newest schema was asked for; a start would mend it by itself."
 
 
 @dataclass
@@ -123,7 +127,7 @@ async def open_database(url: str, create: bool = True, upgrade: bool = True) -> 
             await connection.run_sync(bring_up, upgrade)
     except NotOurs as refused:
         await database.close()
-        raise ConfigError(f"{database.place}: {refused}") from None
+        raise (NeedsUpgrade if isinstance(refused, Behind) else ConfigError)(f"{database.place}: {refused}") from None
     except (DBAPIError, OSError) as error:
         await database.close()
         reason = str(getattr(error, "orig", error)).strip().splitlines() or [type(error).__name__]

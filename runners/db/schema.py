@@ -16,6 +16,10 @@ class NotOurs(Exception):
     "A database that this version must not touch."
 
 
+class Behind(NotOurs):
+    "A database that a start would bring up, which now was not wanted."
+
+
 def version_of(connection: Connection) -> str | None:
     "The database's version, None when it is empty. NotOurs when it has tables that are not ours."
     tables = set(inspect(connection).get_table_names())
@@ -39,7 +43,7 @@ def bring_up(connection: Connection, upgrade: bool = True) -> None:
         newer = f"it was made by a newer version of perps_kit (schema {version}, this one knows {HEAD})"
         raise NotOurs(f"{newer}; upgrade perps_kit, or use another database")
     if not upgrade:
-        raise NotOurs(f"its schema is {version or 'empty'}, this version needs {HEAD}; run `perps-kit db upgrade`")
+        raise Behind(f"its schema is {version or 'empty'}, this version needs {HEAD}; run `perps-kit db upgrade`")
     from alembic import command
 
     config = alembic_config()
