@@ -60,12 +60,15 @@ class LiveAccount:
         self.equity, self.sender.now = balance.equity, await self.exchange.now()
         doubtful = [p for p in self.positions.values() if any(o.kind == "entry" and o.state in UNSURE for o in p.orders.values())]
         sure = [p for p in self.positions.values() if p not in doubtful or astray(p.symbol, self.of(p.symbol), balance)]
-        await self.put_right(sure)
+        naked = [p for p in sure if not any(o.kind == "stop" and o.state == "open" for o in p.orders.values())]
+        await self.put_right(naked)
+        await self.put_right([p for p in sure if p not in naked])
         if rest := [p for p in doubtful if p not in sure]:
             last = max(o.updated_at for p in rest for o in p.orders.values() if o.state in UNSURE)
             await asyncio.sleep(max(0.0, self.desk.settle - (wall.time_ns() // 1_000_000 - last) / 1000))
             await self.put_right(rest)
-        await self.report_strangers(await self.desk.balance() if self.positions else balance)
+        await self.check(await self.desk.balance() if self.positions else balance)
+        await self.settle(list(self.positions.values()))
 
     def of(self, symbol: str) -> list[Position]:
         return [p for p in self.positions.values() if p.symbol == symbol]
@@ -87,10 +90,11 @@ class LiveAccount:
             await keep(session, positions)
         await self.sender.send(positions)
 
-    async def report_strangers(self, balance: Balance) -> None:
-        "Tell of positions at the venue that no signal of ours explains; they are left alone."
+    async def check(self, balance: Balance) -> None:
+        "Compare what the venue holds with what we believe; positions that no signal of ours explains are told of and left alone."
         for symbol in sorted({*balance.held, *self.held}):
-            if beyond := astray(symbol, self.of(symbol), balance):
+            mine = self.of(symbol)
+            if beyond := await self.surveyor.check(symbol, mine, balance) if mine else astray(symbol, mine, balance):
                 log.warning("%s: %s holds %g %s that no signal explains", self.settings.name, self.exchange.venue, beyond, symbol)
                 text = f"{self.settings.name}: {self.exchange.venue} holds {beyond:g} {symbol} that no signal of this service explains; it is left alone."
                 async with self.db.write() as session:
@@ -104,7 +108,7 @@ class LiveAccount:
         try:
             balance = await self.desk.balance()
             self.equity = balance.equity
-            await asyncio.gather(*(self.surveyor.check(symbol, self.of(symbol), balance) for symbol in self.held))
+            await self.check(balance)
         except trouble() as error:
             log.warning("%s: no answer about the account: %s", self.settings.name, error)
             for p in self.positions.values():
@@ -141,12 +145,13 @@ class LiveAccount:
             return
         ladder = waiting(c.signal, c.time, f.tick, self.rules, f.step, quantity, f.min_quantity)
         p = self.positions[new.id] = Position(self.account.name, self.id, new.id, c.strategy, c.symbol, f, ladder)
-        p.intend(entry_order(ladder.plan), c.time)
+        self.sender.fresh.add(p.intend(entry_order(ladder.plan), c.time).client_id)
         session.add(Tracker(signal_id=new.id, account_id=self.id, **tracker_columns(ladder)))
 
     async def perform(self) -> None:
         "Send what the cycle wrote, until the venue has acknowledged it."
         await self.sender.send(list(self.positions.values()))
+        self.sender.fresh.clear()
         self.positions = {id: p for id, p in self.positions.items() if not p.over}
 
     async def opened(self, time: int) -> None:

@@ -28,6 +28,7 @@ from runners.live.funding import FundingDesk
 from runners.live.venue import Exchange, network_errors, open_venue
 from runners.settings import Settings
 from runners.state import ServiceState
+from runners.supervisor import keep_running
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Service:
         self.notify = asyncio.Event()  # there are new messages
         self.stopping = asyncio.Event()
         self.under_way: asyncio.Task[None] | None = None
+        self.turn = asyncio.Lock()  # one cycle, or one look at an account, at a time
 
     async def prepare(self) -> None:
         "From whatever the last service left to the state it would be in had it never stopped."
@@ -76,12 +78,15 @@ class Service:
                     continue
             from runners.live.orders import LiveAccount
 
-            self.followers.append(LiveAccount(row, wished, self.exchange, self.db, self.engine.rules, lag=self.settings.max_lag, settle=self.settings.venue.settle, console=self.console))
+            self.followers.append(LiveAccount(row, wished, self.exchange, self.db, self.engine.rules,
+                                              lag=self.settings.max_lag, settle=self.settings.venue.settle, console=self.console))
 
     async def run(self) -> None:
         "Evaluate until the replay ends or somebody stops the service."
         watcher = asyncio.create_task(self.feed.watch(), name="klines")
         stopped = asyncio.create_task(self.stopping.wait(), name="stop")
+        between = [] if self.exchange.pacer.lockstep else [
+            asyncio.create_task(keep_running("account", lambda f=f: self.tend(f), self.state.metrics), name="account") for f in self.followers]
         work = asyncio.create_task(self.lockstep() if self.exchange.pacer.lockstep else self.flow(), name="cycles")
         try:
             await asyncio.wait({watcher, stopped, work}, return_when=asyncio.FIRST_COMPLETED)
@@ -89,17 +94,31 @@ class Service:
                 if task.done():
                     task.result()
         finally:
-            for task in (watcher, stopped, work):
+            for task in (watcher, stopped, work, *between):
                 task.cancel()
-            await asyncio.gather(watcher, stopped, work, return_exceptions=True)
+            await asyncio.gather(watcher, stopped, work, *between, return_exceptions=True)
             if self.under_way:
                 await self.under_way
 
     async def whole(self, work: Coroutine[Any, Any, None]) -> None:
         "Run what a stop must not cut in two: what has been stepped is also committed, what has been entered is also protected."
-        self.under_way = asyncio.create_task(work, name="cycle")
-        await asyncio.shield(self.under_way)
-        self.under_way = None
+        try:
+            await self.turn.acquire()
+        except asyncio.CancelledError:
+            work.close()
+            raise
+        try:
+            self.under_way = asyncio.create_task(work, name="cycle")
+            await asyncio.shield(self.under_way)
+        finally:
+            if self.under_way and self.under_way.done():
+                self.under_way = None
+            self.turn.release()
+
+    async def tend(self, follower: Follower) -> None:
+        "See to an account between two cycles, whenever its venue tells something."
+        async for _ in follower.news():
+            await self.whole(follower.attend(self.last))
 
     async def flow(self) -> None:
         "Cycles as the venue's clock brings them."
@@ -137,7 +156,8 @@ class Service:
         late = {s: "it came too late to act on" for s in steps} if stale else {}
         for follower in self.followers:
             await follower.before(arrival.time)
-        funding = await self.funding.of(steps, {s for s, some in self.engine.tracked.items() if some}.union(*(f.held for f in self.followers)))
+        held = {s for s, some in self.engine.tracked.items() if some}.union(*(f.held for f in self.followers))
+        funding = await self.funding.of(steps, held)
         cycle = self.engine.cycle(arrival.time, steps, funding, late)
         async with self.db.write() as session:
             await keep_cycle(session, self.exchange.venue, self.settings.minutes, cycle, steps, self.exchange.ticks, self.console)

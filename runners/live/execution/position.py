@@ -126,7 +126,8 @@ class Position:
     def legs(self, until: int) -> Legs:
         "What was sold before a time."
         sales = [Sale(self.kind(f), f.price, f.quantity, f.time) for f in self.fills.values() if f.side != self.side]
-        return legs_of(sales, {o.kind: o.quantity for o in self.orders.values() if o.type == "LIMIT"}, self.bought, self.filters.step, until)
+        whole = {o.kind: o.quantity for o in sorted(self.orders.values(), key=lambda o: -o.version) if o.type == "LIMIT"}  # a later one is a rest
+        return legs_of(sales, whole, self.bought, self.filters.step, until)
 
     def advance(self) -> list[tuple[Ladder, Ladder]]:
         "Step the ladder over the bars whose trades are known: each time before and after."
@@ -152,7 +153,12 @@ class Position:
         if ladder.leaving or ladder.state >= CLOSED:  # what protects it stays until it is out
             resting = [Wanted(o.kind, o.type, o.side, o.quantity, level(o)) for o in self.orders.values() if o.state in ("open", "intended", "unknown") and o.kind not in ("entry", "close")]
             return [close_order(ladder.plan, left), *resting]
-        return protection(ladder, left, self.filters.step)
+        return [wish for wish in map(self.unsold, protection(ladder, left, self.filters.step)) if wish.quantity > 0.0]
+
+    def unsold(self, wish: Wanted) -> Wanted:
+        "A target without what it has sold since the last close, which the ladder will hear of at the next."
+        sold = sum(f.quantity for f in self.fills.values() if self.kind(f) == wish.kind) if wish.type == "LIMIT" else 0.0
+        return wish._replace(quantity=self._grid(wish.quantity - sold)) if sold else wish
 
     def arrange(self, now: int) -> None:
         "Make what rests what is wanted: new intentions, and orders to be cancelled."

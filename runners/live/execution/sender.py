@@ -11,7 +11,7 @@ from perps_kit.storage.models import Order
 from perps_kit.trackers.ladder import stop_name
 from perps_kit.trackers.plan import MANUAL
 from runners.db.connect import Database
-from runners.live.execution.desk import TOO_LATE, Desk, Seen
+from runners.live.execution.desk import TOO_LATE, Desk, Seen, trouble
 from runners.live.execution.ledger import keep, keep_ladder
 from runners.live.execution.position import Position
 from runners.live.execution.survey import Surveyor
@@ -33,6 +33,7 @@ class Sender:
     def __init__(self, desk: Desk, surveyor: Surveyor, db: Database, name: str, leverage: int, lag: float, console: bool):
         self.desk, self.surveyor, self.db, self.name, self.leverage, self.lag, self.console = desk, surveyor, db, name, leverage, lag, console
         self.prepared: set[str] = set()
+        self.fresh: set[str] = set()  # entries decided in this cycle
         self.now = 0  # by the venue's clock
 
     async def send(self, positions: Sequence[Position]) -> None:
@@ -71,6 +72,8 @@ class Sender:
             await self.unprotected(p, order)
         elif order.kind == "close":
             await self.surveyor.survey(p)
+            if p.left > 0.0:
+                await self.stuck(p, order)
 
     async def uncertain(self, p: Position, order: Order) -> None:
         "Write down that an order may be at the venue, before waiting for the truth."
@@ -82,10 +85,13 @@ class Sender:
         "Why an entry may not be sent now: too late, no leverage, or a position whose close has not gone out."
         if any(o.kind == "close" and o.state in ("intended", "unknown") for p in positions for o in p.orders.values()):
             return "the position before it is still open"
-        if self.now != order.created_at:
-            self.now = await self.desk.exchange.now()
-            if self.now - order.created_at > 1000 * self.lag:
-                return "too late: the service was not there"
+        if order.client_id not in self.fresh:
+            try:
+                late = await self.desk.exchange.now() - order.created_at > 1000 * self.lag
+            except trouble():
+                late = True
+            if late:
+                return "too late: the service or the venue was not there in time"
         if order.symbol in self.prepared:
             return ""
         why = await self.desk.prepare(order.symbol, self.leverage)
@@ -105,6 +111,12 @@ class Sender:
             await keep_ladder(session, p, before)
             await keep(session, [p])
             await self.alert(session, "Stop refused", f"{self.name}: the venue refused the stop of {p.symbol} at {stop.trigger:g}; the position is closed at the market. {stop.error}", stop.client_id)
+
+    async def stuck(self, p: Position, close: Order) -> None:
+        "A close was refused though something is held: it is tried again, and somebody is told."
+        async with self.db.write() as session:
+            text = f"{self.name}: the venue refused to close {p.left:g} {p.symbol}; it is tried again at the next close. {close.error}"
+            await self.alert(session, "Close refused", text, close.client_id)
 
     async def alert(self, session: AsyncSession, title: str, text: str, key: str) -> None:
         "A message for everybody who listens; the same key tells nobody twice."
