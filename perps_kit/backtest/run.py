@@ -88,7 +88,7 @@ class Lane:
 
 def features_at(strategy: Any, columns: Columns, i: int) -> dict[str, float]:
     "The row that `decide` read at bar i, flat, as a stream gives it."
-    plan = plan_of({"it": strategy}, columns.bars.minutes)
+    plan = columns.plan(strategy)
     row = {}
     for c in plan.columns["it"]:
         fields, values = output_fields(type(plan.nodes[c.node].unit)), columns.held(plan, c.node)[:, i]
