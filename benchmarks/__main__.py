@@ -24,7 +24,8 @@ def main() -> None:
         results[name] = import_module(f"benchmarks.{name}").lines()
     for name, lines in results.items(): print(f"\n{GROUPS[name]}\n{table(lines)}")
     machine = dict(python=platform.python_version(), machine=platform.machine(), cores=os.cpu_count())
-    chosen.out.write_text(json.dumps(dict(machine=machine, results={name: [asdict(x) for x in lines] for name, lines in results.items()}), indent=1) + "\n")
+    facts = dict(machine=machine, results={name: [asdict(x) for x in lines] for name, lines in results.items()})
+    chosen.out.write_text(json.dumps(facts, indent=1) + "\n")
     print(f"\nThe same as JSON: {chosen.out}")
 
 

@@ -1,7 +1,7 @@
 """The EMA scalper as one hand-written numba function: what somebody writes who wants nothing but these signals, fast.
 
-Everything is fused into one pass, windows are read straight from the columns, and what only a trigger needs (the nearest zones, the score) is
-worked out only there. Nothing can be reused, saved, stepped live or looked at. It is the yardstick for the compiled units.
+Everything is fused into one pass, windows are read straight from the columns, and what only a trigger needs (the nearest zones, the
+score) is worked out only there. Nothing can be reused, saved, stepped live or looked at. It is the yardstick for the compiled units.
 """
 import numpy as np
 from numba import njit
@@ -15,11 +15,12 @@ FADE = np.exp(-np.arange(301) / 150.0)
 def scalper(open_time, open, high, low, close, volume, out, leaves):
     "Fills `out` with rows of SIGNAL and `leaves` with the side to close at each bar; how many signals there are."
     n, found = len(close), 0
-    upper, lower, centre, top, bottom, unit = np.zeros(ZONES), np.zeros(ZONES), np.zeros(ZONES), np.zeros(ZONES), np.zeros(ZONES), np.zeros(ZONES)
+    upper, lower, centre = np.zeros(ZONES), np.zeros(ZONES), np.zeros(ZONES)
+    top, bottom, unit = np.zeros(ZONES), np.zeros(ZONES), np.zeros(ZONES)
     worth, heard, ratios = np.zeros(ZONES), np.zeros(ZONES), np.zeros(ZONES)
-    role, touched, inside, beyond = np.zeros(ZONES, np.int64), np.zeros(ZONES, np.int64), np.zeros(ZONES, np.int64), np.zeros(ZONES, np.int64)
-    touches, rejections, members = np.zeros(ZONES, np.int64), np.zeros(ZONES, np.int64), np.zeros(ZONES, np.int64)
-    halved = np.zeros(ZONES, np.bool_)
+    role, touched, inside = np.zeros(ZONES, np.int64), np.zeros(ZONES, np.int64), np.zeros(ZONES, np.int64)
+    beyond, touches, rejections = np.zeros(ZONES, np.int64), np.zeros(ZONES, np.int64), np.zeros(ZONES, np.int64)
+    members, halved = np.zeros(ZONES, np.int64), np.zeros(ZONES, np.bool_)
     live = 0
     fast = slow = slow1 = slow2 = slow3 = gain = loss = atr = 0.0
     volumes, last_kind, last_high, last_low = 0.0, 0, 0.0, 0.0
@@ -91,7 +92,8 @@ def scalper(open_time, open, high, low, close, volume, out, leaves):
                         ratios[z] += vr
                         heard[z] += 1.0
                     usual = ratios[z] / heard[z] if heard[z] > 0.0 else 0.0
-                    worth[z] = 8.0 * min(touches[z], 5) + 25.0 * min(rejections[z], 3) / 3.0 + 15.0 * min(max((usual - 0.8) / 1.2, 0.0), 1.0)
+                    worth[z] = 8.0 * min(touches[z], 5) + 25.0 * min(rejections[z], 3) / 3.0
+                    worth[z] += 15.0 * min(max((usual - 0.8) / 1.2, 0.0), 1.0)
             if (x > upper[z] + margin) if role[z] > 0 else (x < lower[z] - margin):
                 if beyond[z] == k - 1: role[z], beyond[z], halved[z] = -role[z], -1, True
                 else: beyond[z] = k
@@ -106,7 +108,8 @@ def scalper(open_time, open, high, low, close, volume, out, leaves):
             for z in range(live):
                 if k - touched[z] >= 300 or touched[z] == oldest: continue
                 if kept < z:
-                    upper[kept], lower[kept], centre[kept], top[kept], bottom[kept], unit[kept] = upper[z], lower[z], centre[z], top[z], bottom[z], unit[z]
+                    upper[kept], lower[kept], centre[kept] = upper[z], lower[z], centre[z]
+                    top[kept], bottom[kept], unit[kept] = top[z], bottom[z], unit[z]
                     worth[kept], heard[kept], ratios[kept], role[kept], touched[kept] = worth[z], heard[z], ratios[z], role[z], touched[z]
                     inside[kept], beyond[kept], touches[kept], rejections[kept] = inside[z], beyond[z], touches[z], rejections[z]
                     members[kept], halved[kept] = members[z], halved[z]
@@ -183,7 +186,8 @@ def scalper(open_time, open, high, low, close, volume, out, leaves):
         if room < 0.8: continue
         momentum = min(max((side * apart - 0.008) / 0.008, 0.0), 1.0) if mode == 1 else min(abs(slow - slow3) / atr / 0.5, 1.0)
         headroom = 70.0 - rsi if side > 0 else rsi - 30.0
-        score = 2.5 * min((vr - 1.2) / 1.3, 1.0) + 2.0 * momentum + 2.0 * align + 1.5 * min(headroom / 20.0, 1.0) + min((room - 0.8) / 1.2, 1.0)
+        score = 2.5 * min((vr - 1.2) / 1.3, 1.0) + 2.0 * momentum + 2.0 * align + 1.5 * min(headroom / 20.0, 1.0)
+        score += min((room - 0.8) / 1.2, 1.0)
         if minute >= 780 and minute < 960: score += 1.0
         raw = np.rint(10.0 * score) / 10.0
         if raw < 5.0: continue

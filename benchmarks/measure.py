@@ -44,7 +44,8 @@ def cpu_seconds(works: dict[str, Callable[[], Any]], times: int = 5, warm: int =
 
 def child_cpu(command: list[str], environ: dict[str, str] | None = None) -> tuple[float, float]:
     "CPU and wall seconds of a process that succeeds; with children of its own."
-    begun, process = time.perf_counter(), subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environ, cwd=ROOT)
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environ, cwd=ROOT)
     assert process.stderr
     said = process.stderr.read()
     _, status, used = os.wait4(process.pid, 0)
@@ -68,9 +69,12 @@ def runner(name: str) -> str:
 
 def table(lines: list[Line]) -> str:
     "The lines in columns."
-    rows = [("", "", "", "target", "", "")] + [(x.what, f"{x.value:,.{digits(x.value)}f}", x.unit, x.target, {True: "met", False: "MISSED", None: ""}[x.met], x.note) for x in lines]
-    widths = [max(len(row[k]) for row in rows) for k in range(5)]
-    return "\n".join("  ".join((row[0].ljust(widths[0]), row[1].rjust(widths[1]), *(row[k].ljust(widths[k]) for k in (2, 3, 4)), row[5])).rstrip() for row in rows)
+    verdict = {True: "met", False: "MISSED", None: ""}
+    rows = [("", "", "", "target", "", ""),
+            *((x.what, f"{x.value:,.{digits(x.value)}f}", x.unit, x.target, verdict[x.met], x.note) for x in lines)]
+    widths = [max(len(row[k]) for row in rows) for k in range(6)]
+    cells = [[x.rjust(w) if k == 1 else x.ljust(w) for k, (x, w) in enumerate(zip(row, widths))] for row in rows]
+    return "\n".join("  ".join(row).rstrip() for row in cells)
 
 
 def digits(x: float) -> int: return 0 if abs(x) >= 100 else 1 if abs(x) >= 10 else 2 if abs(x) >= 0.1 else 4

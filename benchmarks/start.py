@@ -22,9 +22,10 @@ def ready() -> list[Line]:
     "`perps-kit run` on a replay of the sample with default settings: three symbols, 12,800 candles of history each."
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "settings.yaml"
-        config.write_text(json.dumps(dict(database=f"sqlite:///{folder}/perps.db", venue=dict(replay=dict(start="2026-10-01", pace=1.0)), http=dict(port=free_port()))))
-        port = json.loads(config.read_text())["http"]["port"]
-        begun, process = time.perf_counter(), subprocess.Popen([runner("perps-kit"), "run", "-c", str(config)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        port, replay = free_port(), dict(start="2026-10-01", pace=1.0)
+        config.write_text(json.dumps(dict(database=f"sqlite:///{folder}/perps.db", venue=dict(replay=replay), http=dict(port=port))))
+        command, begun = [runner("perps-kit"), "run", "-c", str(config)], time.perf_counter()
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
             while not answers(port):
                 if process.poll() is not None or time.perf_counter() - begun > 120:

@@ -33,8 +33,9 @@ def have_numba() -> bool:
     from numba.extending import overload_method
 
     made: dict[Any, Any] = {}
+    lean: dict[str, Any] = dict(forceinline=True, _nrt=False)
 
-    def compiled(f: Any) -> Any: return made.setdefault(f, njit(forceinline=True, _nrt=False)(f))
+    def compiled(f: Any) -> Any: return made.setdefault(f, njit(**lean)(f))
 
     def bind(name: str) -> None:
         def method(self, *args):
@@ -118,7 +119,7 @@ def run(unit, {BAR}, {"".join(name + ", " for name in extra)}out):
 
 # %% ../../nbs/00_core/11_compiled.ipynb #compiled-gather
 def gather_loop(unit: Any, compiled: bool) -> Any:
-    "`run(unit, bar columns, out, at) -> count` for a unit that gives bars now and then; out: (fields, most), at: (n,) the last one, -1 for none."
+    "`run(unit, bar columns, out, at) -> count` for a unit that gives bars now and then; out: (fields, most), at: (n,) the last one or -1."
     store = "".join(f"            out[{k}, count] = y.{field}\n" for k, field in enumerate(Bar._fields))
     source = f"""{_import(Bar)}
 @njit(cache=True)
@@ -161,7 +162,7 @@ def drive_loop(strategy: Any, plan: Plan, name: str, parts: tuple, compiled: boo
     required = dict.fromkeys(c.node for c in plan.columns[name] if not c.optional)
     unknown = " or ".join(f"isnan(c{node}_{k}[I])" for node, k in cells if node in required) or "False"
     here, before = unknown.replace("I", "i"), unknown.replace("I", "begin - 1")
-    if compiled and not strategy: raise TypeError(f"{type(strategy).__name__} has no parameters, and numba does not compile an empty tuple: give it one")
+    if compiled and not strategy: raise TypeError(f"{type(strategy).__name__} has no parameters, which numba does not compile: give it one")
     gaps = tuple(strategy.spacing.get(mode, 0) for mode in range(len(strategy.modes)))
     store = [f"            out[found, {k}] = s.{field}\n" for k, field in enumerate(Signal._fields[:-1], 1)]
     scored = enumerate(getattr(parts, "_fields", ()), len(SIGNAL_COLUMNS))
