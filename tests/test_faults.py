@@ -1,0 +1,137 @@
+"What the service does when something under it fails: it ends rather than go on ahead of its database, and the next start recovers."
+
+import asyncio
+
+import pytest
+from pg import new_database
+from sqlalchemy import event, func, select
+from sqlalchemy.exc import OperationalError
+from venue_kit import SPAN, bench, walk
+
+from perps_kit.core.bar import Bar, DataError
+from perps_kit.core.clock import HOUR, parse_time
+from perps_kit.core.stream import Step
+from perps_kit.storage.keep import get_meta
+from perps_kit.storage.models import Candle, Outbox, SignalRow, Snapshot
+from runners.db.connect import open_database
+from runners.live.funding import FundingDesk, on_the_hour, settlements_of
+from runners.live.venue import Exchange, Pacer
+from runners.metrics import Metrics
+from tests.serving import resumed, serving, settings
+
+
+class Full(OperationalError):
+    "The disk is full, the server is gone: a commit that fails."
+
+    def __init__(self):
+        super().__init__("COMMIT", None, OSError("no space left on device"))
+
+
+def fail_after(db, service, cycles, commits):
+    "So many cycles are done and so many commits after them; the next one fails."
+    @event.listens_for(db.engine.sync_engine, "commit")
+    def on_commit(connection):  # pyright: ignore[reportUnusedFunction]
+        nonlocal commits
+        if service.cycles == cycles and connection.get_execution_options().get("writes") and service.under_way:
+            if commits == 0:
+                raise Full
+            commits -= 1
+
+
+@pytest.mark.parametrize("what", ["snapshot", "cycle"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_a_commit_that_fails_ends_the_service_and_the_next_start_loses_nothing(tmp_path, kind, what):
+    wanted = settings(tmp_path, start="2026-10-30", end="2026-10-30T16:00", snapshot_every=1,
+                      **(dict(database=new_database()) if kind == "postgresql" else {}))
+    with pytest.raises(OperationalError, match="no space left"):
+        async with serving(wanted) as (service, db, _):
+            fail_after(db, service, 46, ["snapshot", "cycle"].index(what))
+            async with asyncio.timeout(30):
+                await service.run()
+    done = parse_time("2026-10-30") + 46 * SPAN
+    db = await open_database(wanted.database)
+    async with db.read() as session:
+        assert int(await get_meta(session, "cycle") or 0) == done  # nothing of a failed cycle is there
+        assert await session.scalar(select(func.max(Snapshot.time))) == (done if what == "cycle" else done - SPAN)
+    await db.close()
+    async with serving(resumed(wanted, done, "2026-10-30T16:00")) as (service, db, _):
+        await service.run()
+        again = await left(db)
+    (tmp_path / "whole").mkdir()
+    async with serving(settings(tmp_path / "whole", start="2026-10-30", end="2026-10-30T16:00")) as (service, db, _):
+        await service.run()
+        assert await left(db) == again and len(again[0]) >= 1
+
+
+async def left(db):
+    async with db.read() as session:
+        signals = sorted((s.id, s.status, s.final) for s in await session.scalars(select(SignalRow)))
+        messages = sorted((m.kind, m.random_id) for m in await session.scalars(select(Outbox)))
+        last = await session.scalar(select(func.max(Candle.open_time)))
+    return signals, messages, last
+
+
+async def test_a_task_that_fails_leaves_none_behind(tmp_path):
+    async with serving(settings(tmp_path, start="2026-10-30", end="2026-10-30T03:00")) as (service, _, _):
+        async def broken(arrival):
+            raise ZeroDivisionError
+
+        service.cycle = broken
+        with pytest.raises(ZeroDivisionError):
+            await service.run()
+        assert not {"klines", "stop", "cycles", "cycle"} & {task.get_name() for task in asyncio.all_tasks()}
+
+
+async def test_a_stop_between_two_closes_of_a_silent_venue_is_soon(tmp_path):
+    async with serving(settings(tmp_path, start="2026-10-30", end="2026-10-30T03:00")) as (service, _, _):
+        async def nothing(time, phase):
+            await asyncio.sleep(60)
+
+        service.exchange.pacer.release = nothing
+        running = asyncio.create_task(service.run())
+        await asyncio.sleep(0.3)
+        service.stopping.set()
+        async with asyncio.timeout(2):
+            await running
+
+
+GOOD = dict(symbol="BTCUSDT", fundingTime="1760180400007", fundingRate="0.0001", markPrice="60000")
+
+
+def test_settlements_are_read_on_their_minute():
+    assert settlements_of([GOOD]) == [(1_760_180_400_000, 0.0001, 60_000.0)]
+    assert settlements_of([]) == [] and settlements_of([dict(GOOD, markPrice="")]) == []
+
+
+@pytest.mark.parametrize("rows", [
+    "<html>", dict(code=-1), ["<html>"], [dict(GOOD, fundingRate="NaN")], [dict(GOOD, markPrice="Infinity")], [dict(GOOD, markPrice="-1")],
+    [dict(GOOD, fundingTime=None)], [dict(GOOD, fundingRate="x")], [{k: v for k, v in GOOD.items() if k != "fundingRate"}],
+])
+def test_settlements_that_make_no_sense_are_refused(rows):
+    with pytest.raises(DataError):
+        settlements_of(rows)
+
+
+def bar(open_time, length=SPAN):
+    return Bar(open_time, open_time + length, 1.0, 1.0, 1.0, 1.0, 1.0)
+
+
+def test_only_bars_that_touch_a_whole_hour_are_asked_for():
+    hour = parse_time("2026-10-30T08:00")
+    assert [on_the_hour(bar(hour + k * SPAN)) for k in range(-2, 4)] == [False, True, True, False, False, True]
+    assert on_the_hour(bar(hour, 4 * HOUR))
+
+
+async def test_a_settlement_that_cannot_be_had_is_counted_and_the_cycle_goes_on(caplog):
+    bars = walk()
+    async with bench(bars) as b:
+        desk = FundingDesk(Exchange(b.exchange, ("BTCUSDT",), Pacer(), "binanceusdm", 1.0), metrics := Metrics())
+        hour = b.venue.time - b.venue.time % (8 * HOUR)
+        steps = {"BTCUSDT": [Step(bar(hour), [], {})]}
+        await b.control("fault", kind="html", count=1, path="fundingRate")
+        assert await desk.of(steps, {"BTCUSDT"}) == {} and metrics.refusals.labels("bad funding")._value.get() == 1
+        await b.control("fault", kind="timeout", count=5, path="fundingRate")
+        began = asyncio.get_running_loop().time()
+        assert await desk.of(steps, {"BTCUSDT"}) == {} and asyncio.get_running_loop().time() - began < 4
+        assert caplog.text.count("is missing from its positions") == 2
+        assert await desk.of(steps, set()) == {}  # nothing held, nothing asked
