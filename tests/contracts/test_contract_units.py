@@ -1,4 +1,5 @@
 "What every registered unit promises, held against all of them."
+import sys
 from typing import NamedTuple
 
 import cases
@@ -66,6 +67,27 @@ def test_batch_is_the_fold_of_update_compiled_and_plain(name, series):
         assert same_bits(found, column), f"column, {compiled=}"
         assert same_bits(other, end), f"the unit itself, {compiled=}: {other} is not {end}"
     assert np.isfinite(column).any()
+
+
+def arrays_of(x) -> list[np.ndarray]:
+    "All arrays in a unit, in order."
+    return [x] if isinstance(x, np.ndarray) else [a for part in x for a in arrays_of(part)] if isinstance(x, tuple) else []
+
+
+@over_cases
+def test_compiled_loops_work_in_the_arrays_they_were_given_and_keep_none(name):
+    "Compiled units do not count references: whoever passes a unit keeps it alive, and gets the same arrays back."
+    one = case(name, "sample")
+    if not have_numba() or not arrays_of(one.unit): pytest.skip("nothing to see")
+    names = tuple("bar" if isinstance(x, Bar) else f"x{k}" for k, x in enumerate(one.inputs[0]))
+    columns = [np.array([1.0] * 50) for _ in Bar._fields[2:10]]
+    arguments = [np.arange(50), np.arange(50) + 1, *columns, np.zeros(50, bool), *(np.ones(50) for x in names if x != "bar")]
+    unit, run = fresh(one.unit), fold_loop(one.unit, names, True)
+    before = [sys.getrefcount(a) for a in arrays_of(unit)]
+    for _ in range(200): end = run(unit, *arguments, np.empty((len(output_fields(type(unit))), 50)))
+    assert all(a is b for a, b in zip(arrays_of(unit), arrays_of(end), strict=True))
+    del end
+    assert [sys.getrefcount(a) for a in arrays_of(unit)] == before
 
 
 @over_series
