@@ -16,7 +16,9 @@ class Metrics:
         self.signals = Counter("perps_signals", "Signals published", ["strategy"], registry=own)
         self.decisions = Counter("perps_decisions", "Evaluations near a signal", ["outcome"], registry=own)
         self.restarts = Counter("perps_task_restarts", "Tasks restarted by the supervisor", ["task"], registry=own)
-        self.cycle_seconds = Histogram("perps_cycle_seconds", "From the last close of a boundary to its committed decisions", buckets=SECONDS, registry=own)
+        self.cycle_seconds = Histogram(
+            "perps_cycle_seconds", "From the last close of a boundary to its committed decisions", buckets=SECONDS, registry=own
+        )
         self.outbox_depth = Gauge("perps_outbox_depth", "Messages waiting to be sent", registry=own)
         self.open_positions = Gauge("perps_open_positions", "Reference trackers that are not closed", registry=own)
         self.data_age = Gauge("perps_data_age_seconds", "Age of the newest closed candle, by the service's clock", registry=own)
