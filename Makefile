@@ -8,10 +8,13 @@ DEV := .envs/dev/bin
 RUNNER := .envs/runner/bin
 
 # Jupyter and IPython read and write inside the project, never in the user's home.
+export JUPYTER_CONFIG_PATH := $(CURDIR)/tools/jupyter
 export JUPYTER_CONFIG_DIR := $(CURDIR)/.cache/jupyter/config
 export JUPYTER_DATA_DIR := $(CURDIR)/.cache/jupyter/data
 export JUPYTER_RUNTIME_DIR := $(CURDIR)/.cache/jupyter/runtime
 export IPYTHONDIR := $(CURDIR)/.cache/ipython
+# Plots bring their JavaScript along instead of asking a CDN for it: notebooks work offline.
+export BOKEH_RESOURCES := inline
 # Without bytecode files every start would compile the libraries again.
 unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV
@@ -32,7 +35,7 @@ test: dev ## every check: export, notebooks, pytest, ruff, pyright, layers, arit
 	@$(DEV)/python tools/check.py $(ARGS)
 
 lab: dev ## open JupyterLab on the strategy's notebook (NOTEBOOK=nbs/... for another)
-	@$(DEV)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) $(NOTEBOOK)
+	@$(DEV)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/$(NOTEBOOK) $(ARGS)
 
 docs: dev ## build the site into docs/_build/html, offline
 	@$(DEV)/python docs/build.py $(ARGS)
