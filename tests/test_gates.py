@@ -21,7 +21,7 @@ class Surge(NamedTuple):
     "A strategy of two filters and a spacing."
 
     least: float = 1.2
-    filters, modes = ("volume", "room"), ("CROSS", "PULLBACK")
+    filters, modes, trends = ("volume", "room"), ("CROSS", "PULLBACK"), ("h1.dir", "h4.dir")
     spacing, asks = {0: 10}, dict(volume="{volume:.1f} times, {least:g} asked for", room="{zones_room:.1f} R at {hour_of_day}")
 
 
@@ -38,13 +38,13 @@ def candidate(time=NOON, side=1, entry=100.0, raw=7.0, failed=0, symbol="BTCUSDT
               synthetic=False, warm=True, **more):
     signal = Signal(side, 0, entry, entry - side * 3.0, TRIPLE, nan, nan, nan, atr, raw, failed, ())
     bar = Bar(time - QUARTER, time, entry, entry + 1, entry - 1, entry, 10.0, synthetic=synthetic)
-    features = {"volume": 1.5, "zones.room": 0.7} | more
+    features = {"volume": 1.5, "zones.room": 0.7, "h1.dir": 0.0, "h4.dir": 0.0} | more
     return Candidate(strategy, symbol, 15, time, signal, bar, warm, 0, features)
 
 
 def asked(c, book=None, late="", **settings):
     pipeline = Pipeline(**settings)
-    return Asked(STRATEGIES[c.strategy], pipeline, book or Book(), final_score(c, pipeline), late)
+    return Asked(STRATEGIES[c.strategy], pipeline, book or Book(), final_score(c, STRATEGIES[c.strategy], pipeline), late)
 
 
 def judged(c, book=None, late="", explain=False, **settings):

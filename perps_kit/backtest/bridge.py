@@ -47,7 +47,7 @@ def orders_of(one: Lane, single: Single, pipeline: Pipeline = OPEN_GATES) -> Ord
     found = Orders(np.zeros(n, np.int8), np.full(n, nan), np.full(n, nan), one.leaves)
     for k, i in enumerate(one.at.tolist()):
         c = one.candidate(k)
-        if not judge(c, Asked(one.strategy, pipeline, Book(), final_score(c, pipeline))).signal_id: continue
+        if not judge(c, Asked(one.strategy, pipeline, Book(), final_score(c, one.strategy, pipeline))).signal_id: continue
         s = c.signal
         found.side[i], found.stop[i] = s.side, s.stop
         found.target[i] = s.entry + s.side * single.multiple * abs(s.entry - s.stop)

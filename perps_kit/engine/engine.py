@@ -62,8 +62,8 @@ def waiting(signal: Signal, time: int, tick: float, rules: Rules,
 
 def target_prices(ladder: Ladder) -> tuple[float, float, float]:
     "The targets as announced: from the reference price, nan where there is none."
-    plan = ladder.plan
-    return tuple(target(plan, m, plan.reference) for m in (plan.m1, plan.m2, plan.m3))  # type: ignore[return-value]
+    plan, base = ladder.plan, ladder.plan.reference
+    return target(plan, plan.m1, base), target(plan, plan.m2, base), target(plan, plan.m3, base)
 
 # %% ../../nbs/65_engine/10_engine.ipynb #engine-stepped
 def stepped(ladder: Ladder, strategy: str, step: Step, funding: tuple[float, float]) -> Ladder:

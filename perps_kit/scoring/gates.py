@@ -77,10 +77,10 @@ class Asked(NamedTuple):
 Gate = Callable[[Candidate, Asked], list[Verdict]]
 
 
-def final_score(c: Candidate, pipeline: Pipeline) -> float:
-    "Raw score on the scale of 100, weakened where the hour and the four hours both point the other way (quant_spec D2)."
-    dirs = [v for name, v in c.features.items() if name.endswith(".dir")]
-    against = len(dirs) > 1 and 0.5 * c.signal.side * (dirs[0] + dirs[1]) <= -0.5
+def final_score(c: Candidate, strategy: Any, pipeline: Pipeline) -> float:
+    "Raw score on the scale of 100, weakened where the higher timeframes that the strategy names in `trends` point the other way (quant_spec D2)."
+    dirs = [c.features[name] for name in getattr(strategy, "trends", ())]
+    against = len(dirs) > 0 and c.signal.side * sum(dirs) / len(dirs) <= -0.5
     return clip(clip(10.0 * c.signal.raw, 0.0, 100.0) * (pipeline.headwind if against else 1.0), 0.0, 100.0)
 
 # %% ../../nbs/40_scoring/10_gates.ipynb #gates-first
@@ -170,6 +170,6 @@ def judge(c: Candidate, asked: Asked, gates: tuple[Gate, ...] = GATES, explain: 
 def judge_all(candidates: list[Candidate], strategies: dict[str, Any], pipeline: Pipeline, book: Book,
               late: dict[str, str] | None = None) -> list[tuple[Candidate, Decision]]:
     "One close: the best score first, then by symbol and strategy, so that the order of arrival does not matter (quant_spec D3)."
-    scored, reasons = [(final_score(c, pipeline), c) for c in candidates], late or {}
+    scored, reasons = [(final_score(c, strategies[c.strategy], pipeline), c) for c in candidates], late or {}
     scored.sort(key=lambda pair: (-pair[0], pair[1].symbol, pair[1].strategy))
     return [(c, judge(c, Asked(strategies[c.strategy], pipeline, book, final, reasons.get(c.symbol, "")))) for final, c in scored]

@@ -101,7 +101,7 @@ class EmaScalper(NamedTuple):
     least: Annotated[float, Span(0.0, 10.0)] = 5.0          # score
 
     minutes, modes, filters, parts = 15, ("CROSS", "TREND"), FILTERS, EmaScore
-    spacing, asks = {TREND: 8}, ASKS
+    spacing, asks, trends = {TREND: 8}, ASKS, ("hour.dir", "four_hours.dir")
 
     def features(self) -> dict[str, Feature]:
         return dict(fast=on(EMA.of(self.fast), "close"), slow=on(EMA.of(self.slow), "close"), slow_before=on(Lag.of(3), "slow"),
