@@ -8,8 +8,12 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the notebook's tests need the package playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -53,8 +57,8 @@ def lab(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                  f"--LabApp.workspaces_dir={home / 'workspaces'} --LabApp.user_settings_dir={home / 'settings'}")
     log = home / "lab.log"
     with log.open("wb") as out:
-        server = subprocess.Popen(["make", "--no-print-directory", "lab", f"ARGS={arguments}"], cwd=root, env=os.environ | dict(HOME=str(home)),
-                                  stdout=out, stderr=out, start_new_session=True)
+        server = subprocess.Popen(["make", "--no-print-directory", "lab", f"ARGS={arguments}"], cwd=root, stdout=out, stderr=out,
+                                  env=os.environ | dict(HOME=str(home)), start_new_session=True)
     try:
         yield address(server, log)
     finally:
@@ -76,7 +80,7 @@ def address(server: subprocess.Popen[bytes], log: Path, within: float = 90.0) ->
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator["playwright.Browser"]:
+def browser() -> Iterator["Browser"]:
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage", OFFLINE])
         yield browser
@@ -84,8 +88,8 @@ def browser() -> Iterator["playwright.Browser"]:
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
-def test_a_notebook_runs_and_draws_offline(lab: str, browser: "playwright.Browser", root: Path, notebook: str):
-    page = browser.new_page(viewport=dict(width=1500, height=1000))
+def test_a_notebook_runs_and_draws_offline(lab: str, browser: "Browser", root: Path, notebook: str):
+    page = browser.new_page(viewport={"width": 1500, "height": 1000})
     asked: list[str] = []
     said: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -115,13 +119,13 @@ def test_a_notebook_runs_and_draws_offline(lab: str, browser: "playwright.Browse
     page.close()
 
 
-def picture(page: "playwright.Page", root: Path, name: str) -> None:
+def picture(page: "Page", root: Path, name: str) -> None:
     folder = root / ".cache" / "artefacts"
     folder.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=folder / f"{name}.png")
 
 
-def see_plots(page: "playwright.Page", root: Path, name: str) -> None:
+def see_plots(page: "Page", root: Path, name: str) -> None:
     "Each plot of the notebook, brought onto the screen, has a canvas with something on it."
     cells = page.evaluate(PLOTS)
     assert cells, "the notebook draws nothing"
