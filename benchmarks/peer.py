@@ -3,9 +3,13 @@
 Zones have no vectorised form. They are folded in plain Python in `init`, as a user without a compiler would; or handed over ready-made,
 so that the table shows both.
 """
+import os
+
 import numpy as np
 import pandas as pd
 import talib
+
+os.environ["TQDM_DISABLE"] = "1"        # its progress bar is not part of the comparison
 from backtesting import Backtest, Strategy
 
 from perps_kit.core.bar import Bars

@@ -1,4 +1,4 @@
-"Forty symbols in lockstep through the real client, the replay venue in a process of its own, and SQLite."
+"Forty symbols in lockstep, orders included, through the real client, the replay venue in a process of its own, and SQLite."
 import json
 import os
 import statistics
@@ -19,9 +19,10 @@ def lines() -> list[Line]:
     with tempfile.TemporaryDirectory() as folder:
         symbols = crowd(Path(folder) / "candles", SYMBOLS, HISTORY + DAYS)
         config = Path(folder) / "settings.yaml"
+        replay = dict(data=f"{folder}/candles", start=str(end - DAYS * DAY), pace="lockstep")
         config.write_text(json.dumps(dict(
-            mode="paper", database=f"sqlite:///{folder}/perps.db", symbols=symbols, warmup=HISTORY * 96 - 16, http=dict(port=0),
-            venue=dict(replay=dict(data=f"{folder}/candles", start=str(end - DAYS * DAY), pace="lockstep")))))
+            mode="live", live=dict(confirmed=True), database=f"sqlite:///{folder}/perps.db", symbols=symbols, warmup=HISTORY * 96 - 16,
+            http=dict(port=0), venue=dict(replay=replay))))
         command = [runner("python"), "-m", "benchmarks.serve", str(config)]
         environ = os.environ | {"PYTHONPATH": str(ROOT)}
         done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=900, check=False)
