@@ -93,7 +93,7 @@ def measured(report: Report, odds: float) -> list[str]:
     if isnan(lower): found.append("too few trades for an interval of the expectancy")
     elif lower <= 0: found.append(f"expectancy may well be negative: its lower 5 % begin at {lower:+.3f} R")
     if not (first > 0 and second > 0): found.append(f"not both halves made money: {first:+.3f} R a trade, then {second:+.3f} R")
-    if not worse > 0: found.append(f"doubled slippage leaves no gain: {worse:+.3f} R a trade")
+    if not worse > 0: found.append(f"doubled slippage leaves no gain: about {worse:+.3f} R a trade")
     if isnan(odds): found.append("too few days for a Sharpe ratio")
     elif odds < SURE: found.append(f"the Sharpe ratio may be luck: {odds:.0%} sure of a positive one, {SURE:.0%} are asked for")
     return found

@@ -52,7 +52,8 @@ def candles(bars: Bars, title: str = "", height: int = 320, **options: Any) -> f
     p = canvas(title or bars.symbol, height, **options)
     data = {name: getattr(bars, name) for name in ("open", "high", "low", "close", "volume")}
     fill = np.where(bars.close >= bars.open, "#ffffff", INK)
-    data |= dict(time=bars.open_time + bars.minutes * MINUTE / 2, fill=np.where(bars.synthetic, GRID, fill), line=np.where(bars.synthetic, EVEN, INK))
+    data |= dict(fill=np.where(bars.synthetic, GRID, fill), line=np.where(bars.synthetic, EVEN, INK))
+    data["time"] = bars.open_time + bars.minutes * MINUTE / 2
     p.segment("time", "high", "time", "low", color="line", source=data)
     body = p.vbar("time", bars.minutes * MINUTE * 0.7, "open", "close", fill_color="fill", line_color="line", source=data)
     prices = " ".join(f"@{name}{{0,0.[0000]}}" for name in ("open", "high", "low", "close"))
