@@ -78,9 +78,11 @@ def sold(ladder: Ladder, legs: Legs, time: int) -> Ladder:
     if not isnan(fills.x2): state = RUNNER if plan.trails else TP2
     tp1 = time if isnan(f.x1) and not isnan(fills.x1) else t.tp1
     tp2 = time if isnan(f.x2) and not isnan(fills.x2) else t.tp2
-    if unsold(plan, fills) > 0.0: return Ladder(plan, ladder.rules, state, reason, fills, ladder.levels, ladder.tally, Times(t.entry, tp1, tp2, t.exit, t.last))
+    over = unsold(plan, fills) <= 0.0
+    times = Times(t.entry, tp1, tp2, time if over else t.exit, t.last)
+    if not over: return Ladder(plan, ladder.rules, state, reason, fills, ladder.levels, ladder.tally, times)
     reason = AT_TP3 if not isnan(fills.x3) else AT_TP2 if not isnan(fills.x2) else AT_TP1
-    return Ladder(plan, ladder.rules, CLOSED, reason, fills, ladder.levels, ladder.tally, Times(t.entry, tp1, tp2, time, t.last))
+    return Ladder(plan, ladder.rules, CLOSED, reason, fills, ladder.levels, ladder.tally, times)
 
 
 def why(ladder: Ladder, kind: str) -> int:

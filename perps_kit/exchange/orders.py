@@ -62,7 +62,8 @@ def difference(wanted: Iterable[Wanted], resting: Sequence[Resting]) -> tuple[li
     "Orders to place, and client ids of those to cancel after that; an order without a level is the same whatever its price."
     place, keep = [], set[str]()
     for wish in wanted:
-        same = next((r for r in resting if r.kind == wish.kind and r.client_id not in keep and (isnan(wish.level) or r.level == wish.level)), None)
+        alike = (r for r in resting if r.kind == wish.kind and (isnan(wish.level) or r.level == wish.level))
+        same = next((r for r in alike if r.client_id not in keep), None)
         if same is None: place.append(wish)
         else: keep.add(same.client_id)
     return place, [r.client_id for r in resting if r.client_id not in keep]

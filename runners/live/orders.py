@@ -1,7 +1,7 @@
 """The live account: the port that paper trading fills from candles, filled here by orders at a venue.
 
-Nothing is sent that was not first committed as an intention, and what should rest at the venue is worked out anew each time from the position, so that a cycle, an event and a start after a kill all do the same thing: look, compare,
-write, send.
+Nothing is sent that was not first committed as an intention, and what should rest at the venue is worked out anew each time from the
+position, so that a cycle, an event and a start after a kill all do the same thing: look, compare, write, send.
 """
 
 import asyncio
@@ -21,7 +21,8 @@ from perps_kit.trackers.plan import CLOSED, Rules
 from runners.db.connect import Database
 from runners.live.accounts import FundingMap, sized
 from runners.live.book import keep_move, tracker_columns
-from runners.live.execution.desk import Balance, Desk, trouble
+from runners.live.execution.answers import Balance, trouble
+from runners.live.execution.desk import Desk
 from runners.live.execution.ledger import keep, keep_ladder, load
 from runners.live.execution.position import UNSURE, Position
 from runners.live.execution.sender import Sender
@@ -34,11 +35,25 @@ QUIET = 600.0  # seconds without an event of the account after which it is looke
 
 
 class LiveAccount:
-    "An account at a venue. `lag`: seconds after which an entry comes too late; `settle`: how late a request can still be applied, else as the venue's profile says."
+    """An account at a venue.
+
+    `lag`: seconds after which an entry comes too late; `settle`: how late a request can still be applied, else as the venue's profile says.
+    """
 
     mode = "live"
 
-    def __init__(self, account: Account, settings: AccountSettings, exchange: Exchange, db: Database, rules: Rules, *, lag: float = 60.0, settle: float | None = None, console: bool = False):
+    def __init__(
+        self,
+        account: Account,
+        settings: AccountSettings,
+        exchange: Exchange,
+        db: Database,
+        rules: Rules,
+        *,
+        lag: float = 60.0,
+        settle: float | None = None,
+        console: bool = False,
+    ):
         self.account, self.id, self.settings, self.exchange, self.db, self.rules = account, account.id, settings, exchange, db, rules
         self.desk = Desk(exchange, settle)
         self.surveyor = Surveyor(self.desk, exchange.venue)
@@ -95,8 +110,9 @@ class LiveAccount:
         for symbol in sorted({*balance.held, *self.held}):
             mine = self.of(symbol)
             if beyond := await self.surveyor.check(symbol, mine, balance) if mine else astray(symbol, mine, balance):
-                log.warning("%s: %s holds %g %s that no signal explains", self.settings.name, self.exchange.venue, beyond, symbol)
-                text = f"{self.settings.name}: {self.exchange.venue} holds {beyond:g} {symbol} that no signal of this service explains; it is left alone."
+                name, venue = self.settings.name, self.exchange.venue
+                log.warning("%s: %s holds %g %s that no signal explains", name, venue, beyond, symbol)
+                text = f"{name}: {venue} holds {beyond:g} {symbol} that no signal of this service explains; it is left alone."
                 async with self.db.write() as session:
                     await self.sender.alert(session, "Unknown position", text, f"stranger|{self.settings.name}|{symbol}|{beyond:g}")
 

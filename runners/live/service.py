@@ -85,8 +85,9 @@ class Service:
         "Evaluate until the replay ends or somebody stops the service."
         watcher = asyncio.create_task(self.feed.watch(), name="klines")
         stopped = asyncio.create_task(self.stopping.wait(), name="stop")
-        between = [] if self.exchange.pacer.lockstep else [
-            asyncio.create_task(keep_running("account", lambda f=f: self.tend(f), self.state.metrics), name="account") for f in self.followers]
+        between = [
+            asyncio.create_task(keep_running("account", lambda f=f: self.tend(f), self.state.metrics), name="account")
+            for f in self.followers if not self.exchange.pacer.lockstep]
         work = asyncio.create_task(self.lockstep() if self.exchange.pacer.lockstep else self.flow(), name="cycles")
         try:
             await asyncio.wait({watcher, stopped, work}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,71 +1,25 @@
-"""The hand that reaches the venue: one order placed, looked up or cancelled, each with a deadline, and every answer read as one of a few states.
+"""The hand that reaches the venue: one order placed, looked up or cancelled, each with a deadline, every answer read as one of few states.
 
-A lost answer says nothing about the order. The desk then waits until the venue can no longer apply a late request, asks by the order's own name, and only an order that the venue does not know is sent again.
+A lost answer says nothing about the order. The desk then waits until the venue can no longer apply a late request, asks by the order's own
+name, and only an order that the venue does not know is sent again.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 from perps_kit.core.bar import DataError
 from perps_kit.exchange.outcome import BROKEN, GONE, LIMITED, UNKNOWN, Outcome, outcome_of
 from perps_kit.exchange.wire import text
 from perps_kit.storage.models import Order
 from runners.errors import ConfigError
+from runners.live.execution.answers import STATES, TWICE, UNCHANGED, Balance, Seen, Trade, read, trouble
 from runners.live.venue import Exchange, retry_after
 
 log = logging.getLogger(__name__)
 TRIES = 5
-STATES = {"NEW": "open", "PARTIALLY_FILLED": "open", "TRIGGERING": "open", "TRIGGERED": "open", "FILLED": "filled", "FINISHED": "filled",
-          "CANCELED": "cancelled", "EXPIRED": "cancelled", "EXPIRED_IN_MATCH": "cancelled", "REJECTED": "rejected"}
-TWICE, UNCHANGED, NOTHING_TO_REDUCE, TOO_LATE = "-4116", "-4046", "-2022", "-2021"  # Binance's codes
-
-
-class Seen(NamedTuple):
-    "An order as the venue has it; `absent` where it knows none of that name."
-
-    state: str  # open, filled, cancelled, rejected, unknown, absent
-    venue_id: str = ""
-    filled: float = 0.0
-    average: float | None = None
-    number: str = ""  # of the order whose trades these are: a stop's own once it has been triggered
-    error: str = ""
-
-
-class Trade(NamedTuple):
-    "One fill."
-
-    id: str
-    number: str  # the order's
-    side: int
-    price: float
-    quantity: float
-    fee: float
-    time: int
-
-
-class Balance(NamedTuple):
-    "What an account is worth and holds."
-
-    equity: float
-    held: dict[str, float]  # signed quantity by symbol
-
-
-def trouble() -> tuple[type[BaseException], ...]:
-    "Everything that a request to the venue can end in; imported late, because ccxt is large."
-    import ccxt
-
-    return (TimeoutError, OSError, DataError, ccxt.BaseError)
-
-
-def read(answer: Any, *fields: str) -> dict[str, Any]:
-    "An answer with these fields; DataError for an HTML page or anything else that is no such thing."
-    if not isinstance(answer, dict) or any(f not in answer for f in fields):
-        raise DataError(f"the venue sent something else than {', '.join(fields)}: {str(answer)[:60]!r}")
-    return answer
-
 
 class Desk:
     "One account's requests. `settle`: seconds after which a request with a lost answer has either been done or never will be."
@@ -100,10 +54,15 @@ class Desk:
             params["stopLossPrice"] = float(text(order.trigger, f.tick))
         price = None if order.price is None else float(text(order.price, f.tick))
         async with asyncio.timeout(self.exchange.timeout):
-            return await self.client.create_order(pair, order.type.lower() if order.trigger is None else "market", side, float(text(order.quantity, f.step)), price, params)
+            return await self.client.create_order(
+                pair, order.type.lower() if order.trigger is None else "market", side, float(text(order.quantity, f.step)), price, params
+            )
 
     async def place(self, order: Order, uncertain: Callable[[], Awaitable[None]], within: float = inf) -> Seen:
-        "Send an order until its fate is known: taken, refused, or, after long trouble, still unknown. `uncertain` is called before the first wait; nothing is sent after `within` seconds."
+        """Send an order until its fate is known: taken, refused, or, after long trouble, still unknown.
+
+        `uncertain` is called before the first wait; nothing is sent after `within` seconds.
+        """
         clock = asyncio.get_running_loop()
         until = clock.time() + within
         for attempt in range(TRIES):
@@ -133,7 +92,9 @@ class Desk:
         try:
             if order.type == "STOP_MARKET":
                 return await self.seen(await self.ask(lambda: self.client.fapiPrivateGetAlgoOrder(dict(clientAlgoId=order.client_id))))
-            return await self.seen(await self.ask(lambda: self.client.fapiPrivateGetOrder(dict(symbol=order.symbol, origClientOrderId=order.client_id))))
+            return await self.seen(
+                await self.ask(lambda: self.client.fapiPrivateGetOrder(dict(symbol=order.symbol, origClientOrderId=order.client_id)))
+            )
         except trouble() as error:
             outcome = self.read_error(error)
             if outcome.kind != GONE:
@@ -148,10 +109,26 @@ class Desk:
             state = STATES.get(body["algoStatus"], "open")
             if not number or number == "0":
                 return Seen("rejected" if state == "filled" else state, str(body["algoId"]), error=str(body.get("rejectReason") or ""))
-            actual = read(await self.ask(lambda: self.client.fapiPrivateGetOrder(dict(symbol=body["symbol"], orderId=number))), "status", "executedQty")
-            return Seen(STATES.get(actual["status"], "open"), str(body["algoId"]), float(actual["executedQty"]), float(actual.get("avgPrice") or 0) or None, number)
+            actual = read(
+                await self.ask(lambda: self.client.fapiPrivateGetOrder(dict(symbol=body["symbol"], orderId=number))),
+                "status",
+                "executedQty",
+            )
+            return Seen(
+                STATES.get(actual["status"], "open"),
+                str(body["algoId"]),
+                float(actual["executedQty"]),
+                float(actual.get("avgPrice") or 0) or None,
+                number,
+            )
         body = read(answer, "orderId", "status", "executedQty")
-        return Seen(STATES.get(body["status"], "open"), str(body["orderId"]), float(body["executedQty"]), float(body.get("avgPrice") or 0) or None, str(body["orderId"]))
+        return Seen(
+            STATES.get(body["status"], "open"),
+            str(body["orderId"]),
+            float(body["executedQty"]),
+            float(body.get("avgPrice") or 0) or None,
+            str(body["orderId"]),
+        )
 
     async def cancel(self, order: Order) -> Seen:
         "Take an order back; what it did before that is looked up. Cancelling twice does no harm."
@@ -160,7 +137,9 @@ class Desk:
             if stop:
                 await self.ask(lambda: self.client.fapiPrivateDeleteAlgoOrder(dict(clientAlgoId=order.client_id)))
                 return Seen("cancelled", order.venue_id or "")
-            return await self.seen(await self.ask(lambda: self.client.fapiPrivateDeleteOrder(dict(symbol=order.symbol, origClientOrderId=order.client_id))))
+            return await self.seen(
+                await self.ask(lambda: self.client.fapiPrivateDeleteOrder(dict(symbol=order.symbol, origClientOrderId=order.client_id)))
+            )
         except trouble() as error:
             outcome = self.read_error(error)
             if outcome.kind != GONE:
@@ -172,20 +151,36 @@ class Desk:
     async def trades(self, symbol: str, **which: Any) -> list[Trade]:
         "Fills in a symbol: of one order (`orderId`), or since a time (`startTime`)."
         rows = await self.ask(lambda: self.client.fapiPrivateGetUserTrades(dict(symbol=symbol, limit=1000, **which)))
-        return [Trade(str(r["id"]), str(r["orderId"]), 1 if r["side"] == "BUY" else -1, float(r["price"]), float(r["qty"]), float(r["commission"]), int(r["time"])) for r in rows]
+        return [
+            Trade(
+                str(r["id"]),
+                str(r["orderId"]),
+                1 if r["side"] == "BUY" else -1,
+                float(r["price"]),
+                float(r["qty"]),
+                float(r["commission"]),
+                int(r["time"]),
+            )
+            for r in rows
+        ]
 
     async def balance(self) -> Balance:
         "Equity with open positions at the venue's price, and what is held: one request."
         body = read(await self.ask(lambda: self.client.fapiPrivateV3GetAccount()), "totalMarginBalance", "positions")
-        return Balance(float(body["totalMarginBalance"]), {p["symbol"]: float(p["positionAmt"]) for p in body["positions"] if float(p["positionAmt"])})
+        return Balance(
+            float(body["totalMarginBalance"]), {p["symbol"]: float(p["positionAmt"]) for p in body["positions"] if float(p["positionAmt"])}
+        )
 
     async def stops(self, symbol: str) -> set[str]:
         "Names of the conditional orders that rest in a symbol."
-        return {str(row.get("clientAlgoId")) for row in await self.ask(lambda: self.client.fapiPrivateGetOpenAlgoOrders(dict(symbol=symbol)))}
+        return {
+            str(row.get("clientAlgoId")) for row in await self.ask(lambda: self.client.fapiPrivateGetOpenAlgoOrders(dict(symbol=symbol)))
+        }
 
     async def name_of(self, symbol: str, number: str) -> str:
         "The client id of an order by its number."
-        return str(read(await self.ask(lambda: self.client.fapiPrivateGetOrder(dict(symbol=symbol, orderId=number))), "clientOrderId")["clientOrderId"])
+        body = await self.ask(lambda: self.client.fapiPrivateGetOrder(dict(symbol=symbol, orderId=number)))
+        return str(read(body, "clientOrderId")["clientOrderId"])
 
     async def check_mode(self, account: str) -> None:
         "Refuse a key that does not work and an account that holds both sides at once."
@@ -193,7 +188,8 @@ class Desk:
             mode = read(await self.ask(lambda: self.client.fapiPrivateGetPositionSideDual()), "dualSidePosition")
         except trouble() as error:
             if self.read_error(error).kind == BROKEN:
-                raise ConfigError(f"{self.exchange.venue} refuses the key of account {account!r}: set PERPS_VENUE__API_KEY and PERPS_VENUE__SECRET to a key that may trade futures") from None
+                wrong = f"{self.exchange.venue} refuses the key of account {account!r}"
+                raise ConfigError(f"{wrong}: set PERPS_VENUE__API_KEY and PERPS_VENUE__SECRET to one that may trade futures") from None
             raise
         if str(mode["dualSidePosition"]).lower() == "true":
             raise ConfigError(f"account {account!r} is in hedge mode at {self.exchange.venue}: switch its position mode to one-way")

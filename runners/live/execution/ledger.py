@@ -22,16 +22,34 @@ async def load(session: AsyncSession, account: Account, filters: dict[str, Filte
     "Positions that are not over, by signal, in the order of their signals; a symbol that is no longer watched has none."
     unfinished = select(Order.signal_id).where(Order.account_id == account.id, Order.state.in_(LIVE))
     rows = await session.execute(
-        select(Tracker, SignalRow).join(SignalRow, SignalRow.id == Tracker.signal_id).where(Tracker.account_id == account.id)
-        .where(or_(Tracker.closed_at.is_(None), Tracker.signal_id.in_(unfinished))).order_by(SignalRow.close_time, SignalRow.id))
+        select(Tracker, SignalRow)
+        .join(SignalRow, SignalRow.id == Tracker.signal_id)
+        .where(Tracker.account_id == account.id)
+        .where(or_(Tracker.closed_at.is_(None), Tracker.signal_id.in_(unfinished)))
+        .order_by(SignalRow.close_time, SignalRow.id)
+    )
     found = {}
     for tracker, signal in rows.all():
         if signal.symbol not in filters:
             continue
-        p = Position(account.name, account.id, signal.id, signal.strategy, signal.symbol, filters[signal.symbol], loads(pattern(rules), tracker.ladder))
-        orders = await session.scalars(select(Order).where(Order.account_id == account.id, Order.signal_id == signal.id).order_by(Order.kind, Order.version))
+        p = Position(
+            account.name,
+            account.id,
+            signal.id,
+            signal.strategy,
+            signal.symbol,
+            filters[signal.symbol],
+            loads(pattern(rules), tracker.ladder),
+        )
+        orders = await session.scalars(
+            select(Order).where(Order.account_id == account.id, Order.signal_id == signal.id).order_by(Order.kind, Order.version)
+        )
         p.orders = {order.client_id: Order(**order.facts()) for order in orders}
-        fills = await session.scalars(select(Fill).where(Fill.account_id == account.id, Fill.symbol == signal.symbol, Fill.client_id.in_([*p.orders, *foreign_names(p)])))
+        fills = await session.scalars(
+            select(Fill).where(
+                Fill.account_id == account.id, Fill.symbol == signal.symbol, Fill.client_id.in_([*p.orders, *foreign_names(p)])
+            )
+        )
         p.fills = {fill.trade_id: Fill(**fill.facts()) for fill in fills}
         await catch_up(session, p, signal)
         found[signal.id] = p

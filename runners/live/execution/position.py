@@ -11,7 +11,7 @@ from perps_kit.exchange.orders import Resting, Wanted, client_id, close_order, d
 from perps_kit.storage.models import Fill, Order
 from perps_kit.trackers.ladder import Ladder
 from perps_kit.trackers.plan import CANCELLED, CLOSED, GAP_THROUGH_STOP, MANUAL, OPPOSITE, PENDING
-from runners.live.execution.desk import Seen
+from runners.live.execution.answers import Seen
 
 UNSURE = ("intended", "unknown")  # it may be at the venue or not
 LIVE = (*UNSURE, "open", "cancelling")  # may still trade
@@ -20,7 +20,7 @@ FOREIGN = {"liq": "liquidation", "ext": "foreign"}  # trades by no order of ours
 
 @dataclass
 class Position:
-    "Everything about one followed signal. Changes wait in memory until the ledger writes them; a program that dies before that reads them from the venue again."
+    "One followed signal. Changes wait here until the ledger writes them; a program that dies before that reads them from the venue again."
 
     account: str
     account_id: int
@@ -74,7 +74,7 @@ class Position:
 
     @property
     def awaited(self) -> bool:
-        "Whether the venue is expected to have news of it: an order with an unknown fate, a market order under way, fills that are not here."
+        "Whether the venue should have news of it: an order with an unknown fate, a market order under way, fills that are not here."
         return any(o.state in UNSURE or (o.state == "open" and o.type == "MARKET") for o in self.orders.values()) or bool(self.incomplete)
 
     def traded(self, name: str) -> float:
@@ -88,9 +88,27 @@ class Position:
         before = self.newest(wish.kind)
         version = before.version + 1 if before else 0
         stop, limit = wish.type == "STOP_MARKET", wish.type == "LIMIT"
-        order = Order(client_id=client_id(self.account, self.id, wish.kind, version), account_id=self.account_id, signal_id=self.id, symbol=self.symbol, kind=wish.kind, version=version, side=wish.side,
-                      type=wish.type, quantity=wish.quantity, price=wish.level if limit else None, trigger=wish.level if stop else None, reduce_only=wish.reduce_only, state="intended", venue_id=None,
-                      filled=0.0, average=None, created_at=now, updated_at=now, error=None)
+        order = Order(
+            client_id=client_id(self.account, self.id, wish.kind, version),
+            account_id=self.account_id,
+            signal_id=self.id,
+            symbol=self.symbol,
+            kind=wish.kind,
+            version=version,
+            side=wish.side,
+            type=wish.type,
+            quantity=wish.quantity,
+            price=wish.level if limit else None,
+            trigger=wish.level if stop else None,
+            reduce_only=wish.reduce_only,
+            state="intended",
+            venue_id=None,
+            filled=0.0,
+            average=None,
+            created_at=now,
+            updated_at=now,
+            error=None,
+        )
         self.orders[order.client_id] = order
         self.dirty.add(order.client_id)
         return order
@@ -119,14 +137,18 @@ class Position:
         if not mine:
             self.ladder = self.ladder.leave(MANUAL)
             return
-        self.ladder = entered(self.ladder, average(mine), self.bought, min(t.time for t in mine), self.filters.step, self.filters.min_quantity)
+        self.ladder = entered(
+            self.ladder, average(mine), self.bought, min(t.time for t in mine), self.filters.step, self.filters.min_quantity
+        )
         if gapped(self.ladder):
             self.ladder = self.ladder.leave(GAP_THROUGH_STOP)
 
     def legs(self, until: int) -> Legs:
         "What was sold before a time."
         sales = [Sale(self.kind(f), f.price, f.quantity, f.time) for f in self.fills.values() if f.side != self.side]
-        whole = {o.kind: o.quantity for o in sorted(self.orders.values(), key=lambda o: -o.version) if o.type == "LIMIT"}  # a later one is a rest
+        whole = {
+            o.kind: o.quantity for o in sorted(self.orders.values(), key=lambda o: -o.version) if o.type == "LIMIT"
+        }  # a later one is a rest
         return legs_of(sales, whole, self.bought, self.filters.step, until)
 
     def advance(self) -> list[tuple[Ladder, Ladder]]:
@@ -151,7 +173,11 @@ class Position:
         if ladder.state in (PENDING, CANCELLED) or left <= 0.0:
             return []
         if ladder.leaving or ladder.state >= CLOSED:  # what protects it stays until it is out
-            resting = [Wanted(o.kind, o.type, o.side, o.quantity, level(o)) for o in self.orders.values() if o.state in ("open", "intended", "unknown") and o.kind not in ("entry", "close")]
+            resting = [
+                Wanted(o.kind, o.type, o.side, o.quantity, level(o))
+                for o in self.orders.values()
+                if o.state in ("open", "intended", "unknown") and o.kind not in ("entry", "close")
+            ]
             return [close_order(ladder.plan, left), *resting]
         return [wish for wish in map(self.unsold, protection(ladder, left, self.filters.step)) if wish.quantity > 0.0]
 
@@ -162,7 +188,9 @@ class Position:
 
     def arrange(self, now: int) -> None:
         "Make what rests what is wanted: new intentions, and orders to be cancelled."
-        resting = [Resting(o.client_id, o.kind, level(o)) for o in self.orders.values() if o.state in ("open", *UNSURE) and o.kind != "entry"]
+        resting = [
+            Resting(o.client_id, o.kind, level(o)) for o in self.orders.values() if o.state in ("open", *UNSURE) and o.kind != "entry"
+        ]
         place, cancel = difference(self.wanted(), resting)
         for wish in place:
             self.intend(wish, now)

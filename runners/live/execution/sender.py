@@ -11,7 +11,8 @@ from perps_kit.storage.models import Order
 from perps_kit.trackers.ladder import stop_name
 from perps_kit.trackers.plan import MANUAL
 from runners.db.connect import Database
-from runners.live.execution.desk import TOO_LATE, Desk, Seen, trouble
+from runners.live.execution.answers import TOO_LATE, Seen, trouble
+from runners.live.execution.desk import Desk
 from runners.live.execution.ledger import keep, keep_ladder
 from runners.live.execution.position import Position
 from runners.live.execution.survey import Surveyor
@@ -31,7 +32,15 @@ class Sender:
     "Sends what is intended and cancels what is to go. `lag`: seconds after which an entry comes too late."
 
     def __init__(self, desk: Desk, surveyor: Surveyor, db: Database, name: str, leverage: int, lag: float, console: bool):
-        self.desk, self.surveyor, self.db, self.name, self.leverage, self.lag, self.console = desk, surveyor, db, name, leverage, lag, console
+        self.desk, self.surveyor, self.db, self.name, self.leverage, self.lag, self.console = (
+            desk,
+            surveyor,
+            db,
+            name,
+            leverage,
+            lag,
+            console,
+        )
         self.prepared: set[str] = set()
         self.fresh: set[str] = set()  # entries decided in this cycle
         self.now = 0  # by the venue's clock
@@ -46,7 +55,12 @@ class Sender:
 
     async def send_symbol(self, positions: list[Position]) -> None:
         tried: set[str] = set()
-        while work := [(rank(o), p, o) for p in positions for o in p.orders.values() if o.state in ("intended", "cancelling") and o.client_id not in tried]:
+        while work := [
+            (rank(o), p, o)
+            for p in positions
+            for o in p.orders.values()
+            if o.state in ("intended", "cancelling") and o.client_id not in tried
+        ]:
             _, p, order = min(work, key=lambda w: w[0])
             tried.add(order.client_id)
             await self.handle(p, order, positions)
@@ -64,7 +78,12 @@ class Sender:
             return
         entry = order.kind == "entry"
         why = await self.unfit(order, positions) if entry else ""
-        p.note(order, Seen("rejected", error=why) if why else await self.desk.place(order, lambda: self.uncertain(p, order), self.lag if entry else float("inf")))
+        p.note(
+            order,
+            Seen("rejected", error=why)
+            if why
+            else await self.desk.place(order, lambda: self.uncertain(p, order), self.lag if entry else float("inf")),
+        )
         if order.state != "rejected":
             return
         log.warning("%s: %s of %g refused: %s", p.symbol, order.kind, order.quantity, order.error)
@@ -110,7 +129,8 @@ class Sender:
         async with self.db.write() as session:
             await keep_ladder(session, p, before)
             await keep(session, [p])
-            await self.alert(session, "Stop refused", f"{self.name}: the venue refused the stop of {p.symbol} at {stop.trigger:g}; the position is closed at the market. {stop.error}", stop.client_id)
+            text = f"{self.name}: the venue refused the stop of {p.symbol} at {stop.trigger:g}; the position is closed. {stop.error}"
+            await self.alert(session, "Stop refused", text, stop.client_id)
 
     async def stuck(self, p: Position, close: Order) -> None:
         "A close was refused though something is held: it is tried again, and somebody is told."
@@ -120,4 +140,11 @@ class Sender:
 
     async def alert(self, session: AsyncSession, title: str, text: str, key: str) -> None:
         "A message for everybody who listens; the same key tells nobody twice."
-        await enqueue(session, "alert", dict(title=title, text=text), key, wall.time_ns() // 1_000_000, channel=CONSOLE if self.console else "telegram")
+        await enqueue(
+            session,
+            "alert",
+            dict(title=title, text=text),
+            key,
+            wall.time_ns() // 1_000_000,
+            channel=CONSOLE if self.console else "telegram",
+        )

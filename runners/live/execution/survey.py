@@ -4,7 +4,8 @@ import asyncio
 import logging
 
 from perps_kit.storage.models import Fill, Order
-from runners.live.execution.desk import Balance, Desk, Trade
+from runners.live.execution.answers import Balance, Trade
+from runners.live.execution.desk import Desk
 from runners.live.execution.position import Position
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,9 @@ class Surveyor:
                 return
             await asyncio.sleep(0.1 * 4**attempt)
         position.known = False
-        log.warning("%s: the venue does not show the trades of %s yet", position.symbol, ", ".join(o.client_id for o in position.incomplete))
+        log.warning(
+            "%s: the venue does not show the trades of %s yet", position.symbol, ", ".join(o.client_id for o in position.incomplete)
+        )
 
     async def fetch_order(self, position: Position, order: Order) -> None:
         if order.client_id not in position.numbers:
@@ -47,8 +50,18 @@ class Surveyor:
     def keep(self, position: Position, trade: Trade, name: str) -> None:
         "A fill, once."
         if trade.id not in position.fills:
-            position.fills[trade.id] = Fill(venue=self.venue, account_id=position.account_id, symbol=position.symbol, trade_id=trade.id, client_id=name, side=trade.side, price=trade.price,
-                                            quantity=trade.quantity, fee=trade.fee, time=trade.time)
+            position.fills[trade.id] = Fill(
+                venue=self.venue,
+                account_id=position.account_id,
+                symbol=position.symbol,
+                trade_id=trade.id,
+                client_id=name,
+                side=trade.side,
+                price=trade.price,
+                quantity=trade.quantity,
+                fee=trade.fee,
+                time=trade.time,
+            )
             position.dirty.add(trade.id)
 
     async def check(self, symbol: str, positions: list[Position], balance: Balance) -> float:

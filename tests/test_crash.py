@@ -1,0 +1,146 @@
+"""Killed twenty times, and nothing is lost and nothing is there twice: signals, decisions, positions, orders, fills, messages.
+
+The venue and Telegram go on while the service dies, as they would. Half of the kills fall anywhere, half where orders are on their way;
+some fall into the start after the kill before.
+"""
+
+import asyncio
+import json
+import random
+import signal
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from mtproto.server import TOKEN, Telegram
+from sqlalchemy import select
+
+from perps_kit.core.clock import DAY, parse_time
+from perps_kit.storage.models import Candle, Chat, DecisionRow, Equity, Fill, Order, Outbox, SignalRow, Tracker, TrackerEvent
+from perps_kit.storage.outbox import depth
+from runners.db.connect import open_database
+from runners.venue import Venue, serve
+from runners.venue.data import read_market
+
+ROOT = Path(__file__).resolve().parent.parent
+SYMBOLS = ["ETHUSDT", "SOLUSDT"]
+START, END = parse_time("2026-10-09T12:00"), parse_time("2026-10-15T18:00")
+READER = 77
+
+
+@asynccontextmanager
+async def world(folder: Path):
+    "A venue in lockstep, Telegram, a database with a reader, and the settings of a service among them."
+    folder.mkdir()
+    market = read_market([str(ROOT / "sample_data")], SYMBOLS, 15, START, END)
+    venue = Venue(**market, start=START, end=END, weight_limit=1_000_000)
+    async with serve(venue) as door, Telegram() as telegram:
+        (folder / "venue.json").write_text(json.dumps(dict(port=door.port, certificate=door.certificate, symbols=SYMBOLS, time=START)))
+        (folder / "key.pem").write_bytes(telegram.key.pem)
+        database = f"sqlite:///{folder}/crash.db"
+        settings = dict(
+            mode="live",
+            live=dict(confirmed=True),
+            database=database,
+            symbols=SYMBOLS,
+            origin=START - 45 * DAY,
+            snapshot_every=50,
+            venue=dict(replay=dict(attach=f"{folder}/venue.json"), settle=0.1),
+            http=dict(enabled=False),
+            telegram=dict(token=TOKEN, api_id=1, api_hash="hash", server=telegram.dc, session=f"{folder}/telegram.session"),
+        )
+        (folder / "settings.json").write_text(json.dumps(settings))
+        db = await open_database(database)
+        async with db.write() as session:
+            session.add(Chat(id=READER, language="en", subscribed=True, created_at=0))
+        await db.close()
+        yield venue, telegram
+
+
+async def service(folder: Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, str(ROOT / "tests" / "crash_child.py"), str(folder / "settings.json"), str(folder / "key.pem"), cwd=ROOT
+    )
+
+
+async def finish(folder: Path) -> None:
+    "Let the service run to the end of the replay, and start again until the reader has everything: a chat takes a message a second."
+    for _ in range(6):
+        child = await service(folder)
+        assert await asyncio.wait_for(child.wait(), 60) == 0
+        db = await open_database(f"sqlite:///{folder}/crash.db")
+        async with db.read() as session:
+            waiting = await depth(session)
+        await db.close()
+        if not waiting:
+            return
+    raise AssertionError(f"{waiting} messages are still waiting")
+
+
+async def left_by(folder: Path, venue: Venue, telegram: Telegram) -> dict:
+    "Everything that two runs of the same span must agree on, in an order of its own."
+    db = await open_database(f"sqlite:///{folder}/crash.db")
+    found = {}
+    async with db.read() as session:
+        for model, without in (
+            (SignalRow, ()),
+            (DecisionRow, ("id",)),
+            (Order, ("updated_at", "venue_id")),
+            (Fill, ("trade_id",)),
+            (Equity, ()),
+            (Candle, ()),
+            (Outbox, ("id", "created_at", "due_at", "attempts", "sent_at", "message_id", "error")),
+        ):
+            rows = [{k: v for k, v in row.facts().items() if k not in without} for row in await session.scalars(select(model))]
+            found[model.__tablename__] = sorted(map(repr, rows))
+        trackers = {t.id: t for t in await session.scalars(select(Tracker))}
+        found["trackers"] = sorted(repr((t.signal_id, t.account_id, t.state, t.exit_type, t.ladder)) for t in trackers.values())
+        found["events"] = sorted(
+            repr((trackers[e.tracker_id].signal_id, trackers[e.tracker_id].account_id, e.time, e.kind, e.price, e.weight))
+            for e in await session.scalars(select(TrackerEvent))
+        )
+    await db.close()
+    account = venue.accounts[venue.key]
+    found["at the venue"] = sorted(
+        repr((o.client_id, o.side, o.type, o.quantity, o.price, o.trigger, o.status, o.filled, o.average, o.time))
+        for o in account.orders.values()
+    )
+    found["conditional"] = sorted(repr((a.client_id, a.side, a.quantity, a.trigger, a.status, a.time)) for a in account.algos.values())
+    found["trades"] = sorted(repr((t["side"], t["price"], t["qty"], t["time"])) for t in account.trades)
+    found["wallet"] = [repr(account.wallet)]
+    found["read"] = sorted(repr((m.chat, m.text, m.random_id)) for m in telegram.sent)
+    return found
+
+
+async def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path):
+    async with world(tmp_path / "whole") as (venue, telegram):
+        await finish(tmp_path / "whole")
+        whole = await left_by(tmp_path / "whole", venue, telegram)
+        orders = venue.accounts[venue.key].orders.values()
+        busy = sorted({t for o in orders for t in (o.time - o.time % venue.span, o.update - o.update % venue.span + venue.span)})
+    assert len(whole["signals"]) >= 5 and len(whole["orders"]) >= 25 and len(whole["read"]) == len(whole["outbox"]) >= 10
+
+    dice = random.Random(2026)
+    anywhere = [START + dice.randrange((END - START) // venue.span) * venue.span for _ in range(10)]
+    moments = sorted(anywhere + [dice.choice(busy) for _ in range(10)])
+    async with world(tmp_path / "killed") as (venue, telegram):
+        kills = 0
+        for moment in moments:
+            child = await service(tmp_path / "killed")
+            if venue.time >= moment:  # it stands there already: somewhere in the start-up
+                await asyncio.sleep(dice.uniform(0.2, 2.5))
+            while venue.time < moment and child.returncode is None:
+                await asyncio.sleep(0.0005)
+            await asyncio.sleep(dice.uniform(0.0, 0.03))
+            if child.returncode is None:
+                child.send_signal(signal.SIGKILL)
+            assert await child.wait() == -signal.SIGKILL
+            kills += 1
+        assert kills == 20 and venue.phase != "done"
+        await finish(tmp_path / "killed")
+        killed = await left_by(tmp_path / "killed", venue, telegram)
+    for what, rows in whole.items():
+        lost, doubled = [r for r in rows if r not in killed[what]], [r for r in killed[what] if r not in rows]
+        assert killed[what] == rows, (what, "only undisturbed:", lost[:3], "only killed:", doubled[:3], len(rows), len(killed[what]))
+    assert pytest.approx(float(killed["wallet"][0])) == float(whole["wallet"][0])
