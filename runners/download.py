@@ -43,7 +43,7 @@ class Caller:
             try:
                 async with asyncio.timeout(self.within): return await call()
             except ccxt.BadSymbol as error: raise ConfigError(f"{self.exchange.id} knows no such symbol: {_short(error)}") from None
-            except (ccxt.DDoSProtection, ccxt.NetworkError, TimeoutError) as error:
+            except (ccxt.OperationFailed, TimeoutError) as error:
                 refused = isinstance(error, ccxt.DDoSProtection)
                 pause = wait_seconds(attempt, self.exchange.last_response_headers if refused else None)
                 if attempt + 1 == self.tries or pause > self.longest:

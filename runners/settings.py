@@ -48,7 +48,7 @@ class Venue(Part):
     api_key: SecretStr = SecretStr("")
     secret: SecretStr = SecretStr("")
     timeout: float = Field(default=10.0, gt=0, le=120)  # seconds for any answer
-    settle: float | None = Field(default=None, ge=0, le=120)  # seconds in which a request without answer may still be done; none: the venue's own
+    settle: float | None = Field(default=None, ge=0, le=120)  # seconds in which an unanswered request may still be done; none: the venue's
 
 
 class Gates(Part):

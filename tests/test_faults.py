@@ -2,6 +2,7 @@
 
 import asyncio
 
+import ccxt
 import pytest
 from pg import new_database
 from sqlalchemy import event, func, select
@@ -10,13 +11,20 @@ from venue_kit import SPAN, bench, walk
 
 from perps_kit.core.bar import Bar, DataError
 from perps_kit.core.clock import HOUR, parse_time
-from perps_kit.core.stream import Step
-from perps_kit.storage.keep import get_meta
+from perps_kit.core.stream import Step, Stream
+from perps_kit.storage.keep import get_meta, set_meta
 from perps_kit.storage.models import Candle, Outbox, SignalRow, Snapshot
 from runners.db.connect import open_database
+from runners.errors import ConfigError
+from runners.live.book import keep_candles
+from runners.live.feed import Feed
 from runners.live.funding import FundingDesk, on_the_hour, settlements_of
-from runners.live.venue import Exchange, Pacer
+from runners.live.service import named_strategies
+from runners.live.start import history, snapshot, wake
+from runners.live.venue import Exchange, Pacer, connected
 from runners.metrics import Metrics
+from runners.state import ServiceState
+from runners.venue import open_exchange
 from tests.serving import resumed, serving, settings
 
 
@@ -135,3 +143,77 @@ async def test_a_settlement_that_cannot_be_had_is_counted_and_the_cycle_goes_on(
         assert await desk.of(steps, {"BTCUSDT"}) == {} and asyncio.get_running_loop().time() - began < 4
         assert caplog.text.count("is missing from its positions") == 2
         assert await desk.of(steps, set()) == {}  # nothing held, nothing asked
+
+
+async def test_nobody_asks_during_a_ban(monkeypatch):
+    async with bench(walk()) as b:
+        exchange = Exchange(b.exchange, ("BTCUSDT",), Pacer(), "binanceusdm", 2.0)
+        await b.control("fault", kind="418", count=9, seconds=3600, path="time")
+        for _ in range(3):
+            with pytest.raises(ccxt.DDoSProtection):
+                await exchange.now()
+        assert b.venue.faults[0]["count"] == 8  # asked once
+        await b.control("fault", kind="clear")
+        exchange.quiet_until = 0.0
+        assert await exchange.now() == b.venue.time
+
+
+async def test_all_requests_wait_out_one_limit():
+    async with bench(walk()) as b:
+        exchange = Exchange(b.exchange, ("BTCUSDT",), Pacer(), "binanceusdm", 2.0)
+        await b.control("fault", kind="429", count=1, seconds=1, path="time")
+        began = asyncio.get_running_loop().time()
+        first = asyncio.create_task(exchange.now())
+        await asyncio.sleep(0.2)
+        assert await exchange.now() == await first and asyncio.get_running_loop().time() - began >= 1.0
+
+
+@pytest.mark.parametrize(("fault", "said"), [
+    (dict(kind="html", count=2, path="klines"), ""), (dict(kind="nan", count=2, path="klines"), ""),
+    (dict(kind="html", count=99, path="klines"), "sends no sound history of BTCUSDT"),
+    (dict(kind="418", count=99, seconds=3600, path="klines"), "does not give the history of BTCUSDT"),
+])
+async def test_a_bad_day_at_the_start_is_waited_out_or_one_sentence(fault, said):
+    async with bench(walk()) as b:
+        feed = Feed(Exchange(b.exchange, ("BTCUSDT",), Pacer(), "binanceusdm", 2.0), 15, Metrics(), 1.0, 5.0)
+        await b.control("fault", **fault)
+        if not said:
+            assert (await history(feed, "BTCUSDT", b.venue.time - 50 * SPAN, b.venue.time))[-1].close_time == b.venue.time
+            return
+        with pytest.raises(ConfigError, match=said) as caught:
+            await history(feed, "BTCUSDT", b.venue.time - 50 * SPAN, b.venue.time)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["exchangeInfo", "time"])
+@pytest.mark.parametrize("kind", ["html", "503", "418"])
+async def test_a_venue_that_is_down_is_one_sentence(path, kind):
+    async with bench(walk()) as b:
+        client = await open_exchange(b.door.port, b.door.certificate, b.venue.key, b.venue.secret)
+        await b.control("fault", kind=kind, count=99, seconds=3600, path=path)
+        with pytest.raises(ConfigError, match="cannot reach binanceusdm") as caught:
+            async with connected(client, settings("/nowhere", symbols=("BTCUSDT",)), Pacer()):
+                pass
+        assert "\n" not in str(caught.value)
+
+
+async def test_a_long_hole_in_the_stored_candles_is_a_new_origin_as_it_was_live(tmp_path):
+    wanted = settings(tmp_path, symbols=("ETHUSDT",))
+    strategies = named_strategies(wanted)
+    bars = list(walk("ETHUSDT", 200))
+    lived, db = Stream(strategies, "ETHUSDT", 15), await open_database(wanted.database)
+    for k, one in enumerate(bars):
+        if 120 <= k < 130:
+            continue
+        lived.accept(one)
+        if k == 100:
+            await snapshot(db, {"ETHUSDT": lived}, wanted)
+    async with db.write() as session:
+        await keep_candles(session, "binanceusdm", "ETHUSDT", 15, bars[:120] + bars[130:])
+        await set_meta(session, cycle=str(bars[-1].close_time))
+    async with bench(walk("ETHUSDT", 200)) as b:
+        feed = Feed(Exchange(b.exchange, ("ETHUSDT",), Pacer(), "binanceusdm", 2.0), 15, Metrics(), 1.0, 5.0)
+        woken = Stream(strategies, "ETHUSDT", 15)
+        assert await wake(db, feed, {"ETHUSDT": woken}, wanted, ServiceState()) == bars[-1].close_time
+    await db.close()
+    assert woken.save() == lived.save() and woken.origin == bars[130].open_time

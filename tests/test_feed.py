@@ -164,6 +164,18 @@ async def test_a_symbol_that_stays_away_is_left_out_and_its_late_bar_comes_alone
         assert set(it.feed.last.values()) == {missed}
 
 
+@pytest.mark.parametrize(("kind", "path"), [("503", "klines"), ("503", "time"), ("503_late", "klines"), ("slow", "klines")])
+async def test_a_busy_venue_is_asked_again(kind, path):
+    async with day(BTC, ETH, patience=5.0) as it:
+        await it.bench.control("fault", kind=kind, count=2, seconds=0.2, path=path)
+        it.venue.hub.muted = True
+        time = await it.bar()
+        it.venue.hub.muted = False
+        it.feed.distrust.set()
+        got = await it.arrival()
+        assert got.time == time and not got.missing and it.refused("bad answer") == 0
+
+
 async def test_a_bar_that_the_venue_never_had_is_waited_for_and_then_left_out():
     gap = int(ETH.close_time[len(ETH) // 2]) + 2 * SPAN
     async with day(BTC, without(ETH, gap), start=gap - 2 * SPAN) as it:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from perps_kit.core.bar import Bar
+from perps_kit.core.bar import Bar, DataError
 from perps_kit.core.clock import DAY, MINUTE, iso
 from perps_kit.core.stream import Stream
 from perps_kit.core.unit import loads
@@ -21,9 +21,11 @@ from perps_kit.storage.keep import forget_snapshots, get_meta, load_candles, loa
 from perps_kit.storage.models import Candle, SignalRow, Tracker
 from perps_kit.trackers.plan import CLOSED
 from runners.db.connect import Database
+from runners.errors import ConfigError
 from runners.live.accounts import pattern
 from runners.live.book import keep_candles
 from runners.live.feed import Feed
+from runners.live.venue import network_errors
 from runners.settings import Settings
 from runners.state import ServiceState
 
@@ -57,7 +59,7 @@ async def wake(db: Database, feed: Feed, streams: dict[str, Stream], settings: S
             async with db.read() as session:
                 for row in await load_candles(session, venue, symbol, minutes, after=snapshots[symbol].time - 1):
                     if row.open_time < until:
-                        stream.step(bar_of_row(row))
+                        stream.accept(bar_of_row(row))  # as it was taken live: a long hole makes a new origin
         else:
             await warm_up(db, feed, stream, settings, until)
         feed.last[symbol] = stream.last.close_time if stream.last else until
@@ -70,7 +72,7 @@ async def warm_up(db: Database, feed: Feed, stream: Stream, settings: Settings, 
     "Step a stream over the venue's history up to a time."
     span = settings.minutes * MINUTE
     since = settings.origin if settings.origin is not None else until - settings.warmup * span
-    bars = await feed.fetch(stream.symbol, since, until)
+    bars = await history(feed, stream.symbol, since, until)
     for i, bar in enumerate(bars):
         stream.accept(bar)
         if i % 250 == 0:
@@ -80,6 +82,20 @@ async def warm_up(db: Database, feed: Feed, stream: Stream, settings: Settings, 
     first = max(stream.settled.values(), default=0)
     young = "" if len(bars) >= first else f"; its longest averages settle at {first}, until then its signals are marked as young"
     log.info("%s: %d candles of history%s", stream.symbol, len(bars), young)
+
+
+async def history(feed: Feed, symbol: str, since: int, until: int, times: int = 4) -> list[Bar]:
+    "The venue's closed candles in [since, until); a bad answer is refused and asked for again, a few times."
+    venue = feed.exchange.venue
+    for attempt in range(times):
+        try:
+            return await feed.fetch(symbol, since, until)
+        except DataError as error:
+            feed.refuse(symbol, "bad answer", error)
+            await asyncio.sleep(0.25 * 2**attempt)
+        except (TimeoutError, *network_errors()) as error:
+            raise ConfigError(f"{venue} does not give the history of {symbol} ({type(error).__name__}): start again later") from None
+    raise ConfigError(f"{venue} sends no sound history of {symbol}: start again later, or take it out of the symbols")
 
 
 async def snapshot(db: Database, streams: dict[str, Stream], settings: Settings) -> None:

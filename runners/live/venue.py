@@ -20,6 +20,7 @@ from runners.settings import Replay, Settings
 from runners.venue.route import loopback_session, open_exchange
 
 log = logging.getLogger(__name__)
+PATIENCE = 125.0  # seconds that a request waits because the venue asks to: its shortest ban is 120
 
 
 class Pacer:
@@ -60,8 +61,11 @@ class Exchange:
 
     def __init__(self, client: Any, symbols: tuple[str, ...], pacer: Pacer, venue: str, timeout: float):
         self.client, self.pacer, self.venue, self.timeout, self.profile = client, pacer, venue, timeout, profile(venue)
+        self.quiet_until = 0.0  # monotonic seconds: until then the venue wants no questions
         self.ahead = 0  # milliseconds that the venue's clock is ahead of this machine's, as of its last answer
         known = {m["id"]: m for m in client.markets.values() if m.get("swap") and m.get("linear")}
+        if not known:
+            raise DataError("it lists no perpetual futures")
         unknown = [s for s in symbols if s not in known]
         if unknown:
             some = ", ".join(sorted(known)[:12]) + (" ..." if len(known) > 12 else "")
@@ -81,18 +85,34 @@ class Exchange:
             connection.on_error(ccxt.NetworkError(reason))
 
     async def patiently(self, call: Callable[[], Awaitable[Any]], times: int = 5) -> Any:
-        "A reading request: again after the pause that a rate limit asks for, and a few times after network trouble; each has the deadline."
+        """A reading request: again after the pause that a rate limit asks for, a few times after network trouble; each has the deadline.
+
+        A longer pause than `PATIENCE` is an error, for this request and for those that come before it is over: nobody asks during a ban.
+        """
         for attempt in range(times):
+            await self.quiet()
             try:
                 async with asyncio.timeout(self.timeout):
                     return await call()
             except (TimeoutError, *network_errors()) as error:
                 outcome = outcome_of(error, retry_after(self.client))
-                if attempt + 1 == times or outcome.kind not in (LIMITED, UNKNOWN):
+                if outcome.kind == LIMITED:
+                    self.quiet_until = max(self.quiet_until, wall.monotonic() + outcome.wait)
+                if attempt + 1 == times or outcome.kind not in (LIMITED, UNKNOWN) or outcome.wait > PATIENCE:
                     raise
                 pause = outcome.wait or 0.5 * 2**attempt
                 log.warning("%s: %s; again in %.1f s", self.venue, type(error).__name__, pause)
                 await asyncio.sleep(pause)
+
+    async def quiet(self) -> None:
+        "Wait while the venue wants no questions."
+        import ccxt
+
+        pause = self.quiet_until - wall.monotonic()
+        if pause > PATIENCE:
+            raise ccxt.DDoSProtection(f"{self.venue} wants no questions for {pause:.0f} s more")
+        if pause > 0:
+            await asyncio.sleep(pause)
 
     async def now(self) -> int:
         "The venue's clock; DataError where it answers something else than a time."
@@ -141,7 +161,11 @@ async def replay_process(replay: Replay, symbols: tuple[str, ...], minutes: int)
         if not line:
             problem = (await process.stderr.read()).decode().strip().splitlines()
             raise ConfigError(problem[-1] if problem else "the replay venue ended before it began")
-        yield json.loads(line)
+        listening = asyncio.create_task(overhear(process.stderr), name="replay venue")
+        try:
+            yield json.loads(line)
+        finally:
+            listening.cancel()
     finally:
         if process.returncode is None:
             process.terminate()
@@ -151,6 +175,12 @@ async def replay_process(replay: Replay, symbols: tuple[str, ...], minutes: int)
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+async def overhear(stream: asyncio.StreamReader) -> None:
+    "Log what a process complains of; unread, it would fill the pipe and stand still."
+    while text := await stream.read(8192):
+        log.warning("replay venue: %s", text.decode(errors="replace").strip())
 
 
 @asynccontextmanager
@@ -180,10 +210,11 @@ async def connected(client: Any, settings: Settings, pacer: Pacer) -> AsyncItera
         try:
             async with asyncio.timeout(3 * settings.venue.timeout):
                 await client.load_markets()
-        except (TimeoutError, OSError, *network_errors()) as error:
-            raise ConfigError(f"cannot reach {settings.venue.id}: {type(error).__name__}; check the network, or use venue.replay") from None
-        exchange = Exchange(client, settings.symbols, pacer, settings.venue.id, settings.venue.timeout)
-        log.info("%s answers at %s UTC, %d symbols", exchange.venue, iso(await exchange.now()), len(exchange.pairs))
+            exchange = Exchange(client, settings.symbols, pacer, settings.venue.id, settings.venue.timeout)
+            log.info("%s answers at %s UTC, %d symbols", exchange.venue, iso(await exchange.now()), len(exchange.pairs))
+        except (TimeoutError, OSError, DataError, *network_errors()) as error:
+            reason = str(error) if isinstance(error, DataError) else type(error).__name__
+            raise ConfigError(f"cannot reach {settings.venue.id}: {reason}; check the network, or use venue.replay") from None
         yield exchange
     finally:
         await client.close()
@@ -193,7 +224,7 @@ def network_errors() -> tuple[type[BaseException], ...]:
     "What ccxt raises when the other side does not answer as it should; imported late, because ccxt is large."
     import ccxt
 
-    return (ccxt.NetworkError, ccxt.ExchangeError)
+    return (ccxt.OperationFailed, ccxt.ExchangeError)  # a 503 is the former, and no NetworkError
 
 
 def real_client(settings: Settings) -> Any:
