@@ -78,7 +78,7 @@ Gate = Callable[[Candidate, Asked], list[Verdict]]
 
 
 def final_score(c: Candidate, strategy: Any, pipeline: Pipeline) -> float:
-    "Raw score on the scale of 100, weakened where the higher timeframes that the strategy names in `trends` point the other way (quant_spec D2)."
+    "Raw score on the scale of 100, weakened where the higher timeframes in the strategy's `trends` point the other way (quant_spec D2)."
     dirs = [c.features[name] for name in getattr(strategy, "trends", ())]
     against = len(dirs) > 0 and c.signal.side * sum(dirs) / len(dirs) <= -0.5
     return clip(clip(10.0 * c.signal.raw, 0.0, 100.0) * (pipeline.headwind if against else 1.0), 0.0, 100.0)
