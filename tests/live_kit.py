@@ -35,6 +35,11 @@ class Life:
         self.references: dict[str, tuple] = {}
         self.account: LiveAccount
 
+    @property
+    def close(self) -> int:
+        "The newest close."
+        return self.venue.time - self.venue.time % self.venue.span
+
     async def start(self, **options) -> LiveAccount:
         "A service that starts: a new account object over the same database."
         wished = AccountSettings(name="main", leverage=10)
@@ -46,7 +51,7 @@ class Life:
 
     def signal(self, side=1, entry=100.0, stop=98.5, atr=1.0, preset=0, strategy="ema_scalper") -> Published:
         "A signal at the close where the venue stands."
-        m, t = self.venue.markets["BTCUSDT"], self.venue.time
+        m, t = self.venue.markets["BTCUSDT"], self.close
         s = Signal(side, 0, entry, stop, preset, nan, nan, nan, atr, 8.0, 0, ())
         c = Candidate(strategy, "BTCUSDT", 15, t, s, m.bars[m.index - 1], True, T0, {})
         ladder = waiting(s, t, GRID.tick, self.rules)
@@ -54,7 +59,7 @@ class Life:
 
     async def commit(self, *published: Published, leave: int = 0) -> None:
         "A cycle up to its commit."
-        m, t = self.venue.markets["BTCUSDT"], self.venue.time
+        m, t = self.venue.markets["BTCUSDT"], self.close
         step = Step(m.bars[m.index - 1], [], {"ema_scalper": leave} if leave else {})
         await self.account.before(t)
         async with self.db.write() as session:

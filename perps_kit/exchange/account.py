@@ -95,6 +95,7 @@ def why(ladder: Ladder, kind: str) -> int:
 def step_on_fills(ladder: Ladder, bar: Bar, funding_open: float, funding_inside: float, legs: Legs) -> Ladder:
     "An entered position after one closed bar and the trades up to its close; a bar that it has seen changes nothing."
     if ladder.state >= CLOSED or ladder.state == PENDING or bar.close_time <= ladder.times.last: return ladder
+    if bar.close_time <= ladder.times.entry: return ladder._replace(times=ladder.times._replace(last=bar.close_time))   # not in it yet
     now = pay(ladder, funding_open) if ladder.tally.bars > 0 else ladder
     left = not isnan(legs.out)
     if left and (legs.time <= bar.open_time or legs.kind == "close"):
