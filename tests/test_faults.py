@@ -17,7 +17,7 @@ from perps_kit.storage.models import Candle, Outbox, SignalRow, Snapshot
 from runners.db.connect import open_database
 from runners.errors import ConfigError
 from runners.live.book import keep_candles
-from runners.live.feed import Feed
+from runners.live.feed import Arrival, Feed
 from runners.live.funding import FundingDesk, on_the_hour, settlements_of
 from runners.live.service import named_strategies
 from runners.live.start import history, snapshot, wake
@@ -77,6 +77,18 @@ async def left(db):
         messages = sorted((m.kind, m.random_id) for m in await session.scalars(select(Outbox)))
         last = await session.scalar(select(func.max(Candle.open_time)))
     return signals, messages, last
+
+
+async def test_a_late_bar_does_not_set_the_service_back(tmp_path):
+    wanted = settings(tmp_path, start="2026-10-30", end="2026-10-30T02:00")
+    async with serving(wanted) as (service, db, _):
+        await service.run()
+        last, old = service.last, bar(service.last - 2 * SPAN)
+        await service.cycle(Arrival(old.close_time, {"ETHUSDT": [old]}, [], 0.0))
+        async with db.read() as session:
+            assert service.last == last == int(await get_meta(session, "cycle") or 0)
+    async with serving(resumed(wanted, last)) as (service, _, _):
+        assert service.last == last and {s.last.close_time for s in service.streams.values()} == {last}
 
 
 async def test_a_task_that_fails_leaves_none_behind(tmp_path):

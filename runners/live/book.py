@@ -36,9 +36,10 @@ async def keep_candles(session: AsyncSession, venue: str, symbol: str, minutes: 
 
 
 async def keep_cycle(
-    session: AsyncSession, venue: str, minutes: int, cycle: Cycle, steps: dict[str, list[Step]], ticks: dict[str, float], console: bool
+    session: AsyncSession, venue: str, minutes: int, cycle: Cycle, steps: dict[str, list[Step]], ticks: dict[str, float], console: bool,
+    done: int = 0,
 ) -> None:
-    "Everything that a cycle brought, and that it is done."
+    "Everything that a cycle brought, and that it is done; `done` is the newest cycle before it, which a late one does not set back."
     for symbol, some in steps.items():
         await keep_candles(session, venue, symbol, minutes, (step.bar for step in some))
     await insert_new(session, DecisionRow, [
@@ -54,7 +55,7 @@ async def keep_cycle(
         await keep_move(session, move, None)
         if move.after.state >= CLOSED > move.before.state:
             await announce_end(session, move, ticks.get(move.symbol, 0.0), console)
-    await set_meta(session, cycle=str(cycle.time))
+    await set_meta(session, cycle=str(max(cycle.time, done)))
 
 
 async def publish(session: AsyncSession, venue: str, new: Published, mode: str, now: int, tick: float, console: bool) -> None:

@@ -161,7 +161,8 @@ class Service:
         funding = await self.funding.of(steps, held)
         cycle = self.engine.cycle(arrival.time, steps, funding, late)
         async with self.db.write() as session:
-            await keep_cycle(session, self.exchange.venue, self.settings.minutes, cycle, steps, self.exchange.ticks, self.console)
+            venue, ticks = self.exchange.venue, self.exchange.ticks
+            await keep_cycle(session, venue, self.settings.minutes, cycle, steps, ticks, self.console, self.last)
             for follower in self.followers:
                 await follower.plan(session, cycle, steps, funding)
         self.last, self.cycles = max(self.last, arrival.time), self.cycles + 1
