@@ -24,9 +24,10 @@ def undefined(report: Report) -> dict[str, str]:
     t, e = report.trades, report.equity
     few = f"{t.n} trades; an interval needs {FEWEST}"
     short = f"{e.days} days; it needs {FEWEST_DAYS}" if e.days < FEWEST_DAYS else "the days do not differ"
-    why = dict(win_rate="no trades", win_rate_decided="no trade won or lost", net_win_rate="no trades", expectancy="no trades",
-               expectancy_interval=few, profit_factor="every trade made nothing", profit_factor_interval=few,
-               payoff="no trade won or none lost", kelly="no trade won or none lost", sqn="fewer than two trades, or all the same")
+    alike, sided = "fewer than two trades, or all the same", "no trade won or none lost"
+    why = dict.fromkeys(("win_rate", "win_rate_interval", "net_win_rate", "expectancy", "best", "worst"), "no trades")
+    why |= dict(win_rate_decided="no trade won or lost", expectancy_interval=few, profit_factor="every trade made nothing",
+                profit_factor_interval=few, payoff=sided, kelly=sided, sqn=alike, sqn_capped=alike)
     days = dict(sharpe=short, sortino="no losing day" if e.days >= FEWEST_DAYS and t.n else short, newey_west_t=short, cagr="no days",
                 calmar="no drawdown")
     if not t.n: why = dict.fromkeys(why, "no trades")

@@ -1,0 +1,102 @@
+"What a backtest does not prove: each objection, each reason for a missing figure, and the odds of a Sharpe ratio."
+
+import warnings
+from math import isnan
+
+import numpy as np
+import pytest
+from fixtures.candles import QUARTER
+from told import BUY, QUIET, Told
+
+from perps_kit.backtest.evidence import CHECKS, deflated, evidence, halves, luck, probable, undefined
+from perps_kit.backtest.report import report, table
+from perps_kit.backtest.run import backtest
+from perps_kit.core.bar import Bars
+from perps_kit.data.funding import Funding
+from perps_kit.trackers.plan import Rules
+
+
+def market(n: int, every: int, up: float, jitter: float = 0.0, seed: int = 3) -> Bars:
+    "Candles that buy every so many bars and move by `up` (and some noise) after each entry."
+    rng, volume, close = np.random.default_rng(seed), np.full(n, QUIET), np.full(n, 100.0)
+    volume[2::every] = BUY
+    close += np.where(np.arange(n) % every == 4, up + rng.normal(0, jitter, n), 0.0)
+    first, time = np.full(n, 100.0), QUARTER * np.arange(n)
+    return Bars.from_columns("BTCUSDT", 15, time, first, np.maximum(first, close), np.minimum(first, close), close, volume)
+
+
+def of(bars: Bars, **more):
+    run = backtest({"told": Told()}, bars, rules=Rules(patience=0), compiled=False, **more)
+    return run, report(run)
+
+
+def paid(bars: Bars) -> dict[str, Funding]:
+    times = np.arange(0, int(bars.close_time[-1]), 8 * 3_600_000)
+    return {"BTCUSDT": Funding.of("BTCUSDT", times, np.full(len(times), 1e-5))}
+
+
+def test_the_vectors_of_the_specification():
+    assert luck(1, 1.0) == 0.0 and luck(10, 1.0) == pytest.approx(1.57460, abs=1e-5) and luck(100, 1.0) == pytest.approx(2.53060, abs=1e-5)
+    assert probable(2.5 / 250**0.5, luck(100, 0.5 / 250), 1250, -3.0, 10.0) == pytest.approx(0.90040, abs=1e-5)
+    assert isnan(probable(1.0, 0.0, 1)) and isnan(probable(3.0, 0.0, 100, skew=3.0, kurtosis=1.0))
+
+
+def test_more_trials_ask_for_more():
+    r = np.random.default_rng(1).normal(0.001, 0.01, 400)
+    odds = [deflated(r, n, 0.01) for n in (1, 10, 1000)]
+    assert odds == sorted(odds, reverse=True) and isnan(deflated(r[:20])) and isnan(deflated(np.zeros(100)))
+
+
+def test_probable_agrees_with_quantstats():
+    quantstats, pandas = pytest.importorskip("quantstats"), pytest.importorskip("pandas")
+    r = pandas.Series(np.random.default_rng(2).normal(0.001, 0.01, 800))
+    assert deflated(r.to_numpy()) == pytest.approx(quantstats.stats.probabilistic_sharpe_ratio(r), abs=2e-4)
+
+
+def test_a_dull_sure_thing_is_proven_once_it_is_tested_elsewhere():
+    bars = market(9000, 24, 3.5, 0.3)
+    run, page = of(bars, funding=paid(bars))
+    assert page.trades.n >= 200 and page.trades.expectancy > 0.5
+    case = evidence(run, page, passed=tuple(CHECKS))
+    assert case.label == "proven" and not case.objections and case.deflated > 0.99
+    assert evidence(run, page).objections == tuple(CHECKS.values()) and evidence(run, page).label == "unproven"
+    assert any("no funding series" in line for line in evidence(*of(bars), passed=tuple(CHECKS)).objections)
+
+
+def test_each_objection_is_raised():
+    bars = market(3600, 24, -3.5, 0.3)
+    bare = of(bars)
+    said = " | ".join(evidence(*bare).objections)
+    for text in ("trades; 200", "lower 5 % begin at -", "not both halves", "doubled slippage", "be luck", "no funding series of BTCUSDT"):
+        assert text in said
+    few = evidence(*of(market(100, 24, 3.5))).objections
+    assert "too few trades for an interval of the expectancy" in few and "too few days for a Sharpe ratio" in few
+    lacking = paid(bars)["BTCUSDT"][1:]
+    assert "1 settlements of BTCUSDT are missing and were not paid" in evidence(*of(bars, funding={"BTCUSDT": lacking})).objections
+
+
+def test_figures_that_are_missing_have_their_reason():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run, page = of(market(200, 1000, 0.0)[10:])
+        assert not page.records and evidence(run, page).objections[0].startswith("no trades")
+        why = undefined(page)
+        assert why["expectancy"] == why["profit_factor"] == "no trades" and why["sharpe"] == "3 days; it needs 30" and "nan" in table(page)
+        long = undefined(of(market(4000, 9000, 0.0)[10:])[1])
+        assert long["sharpe"] == long["sortino"] == "no trades" and "cagr" not in long
+        won = undefined(of(market(3600, 24, 3.5))[1])
+        assert won["payoff"] == won["kelly"] == "no trade won or none lost"
+        assert won["sortino"] == "no losing day" and won["calmar"] == "no drawdown"
+        assert undefined(of(market(60, 24, 3.5))[1])["expectancy_interval"] == "3 trades; an interval needs 10"
+
+
+def test_every_missing_figure_has_a_reason():
+    kinds = (market(200, 1000, 0.0)[10:], market(200, 1000, 0.0), market(60, 24, 3.5), market(3600, 24, -3.5, 0.3), market(3600, 24, 3.5))
+    for bars in kinds:
+        page = of(bars)[1]
+        values = page.trades._asdict() | page.equity._asdict()
+        del values["drawdown"]
+        assert {name for name, x in values.items() if isnan(getattr(x, "low", x))} == set(undefined(page))
+
+
+def test_halves_of_nothing(): assert all(isnan(x) for x in halves([]))
