@@ -92,11 +92,12 @@ def backtest(
 ) -> None:
     "Backtest a strategy: costs, sample size, intervals, and both readings of ambiguous bars."
     from perps_kit.backtest.run import lanes, walk
+    from perps_kit.core.clock import timeframe_of
     from perps_kit.trackers.plan import TARGET_FIRST, Rules
     from runners import listing
 
     it = chosen(strategy, param)
-    bars, funding, ticks = candles(data, symbol, "15m", start, end)
+    bars, funding, ticks = candles(data, symbol, timeframe_of(it.minutes), start, end)
     found = lanes(it, bars, funding, over=tracked(not as_json))
     low, high = (walk(found, rules=rules, ticks=ticks) for rules in (Rules(), Rules(policy=TARGET_FIRST)))
     report = listing.report(low, high, it)
