@@ -13,15 +13,20 @@ LONGEST = 60.0  # seconds between two starts
 STEADY = 300.0  # seconds of work after which a failure counts as the first again
 
 
-async def keep_running(name: str, work: Callable[[], Awaitable[None]], metrics: Metrics) -> None:
-    "Run a side task until it ends by itself or is cancelled. The service's own loop ends the process instead; a start recovers."
+async def keep_running(
+    name: str, work: Callable[[], Awaitable[None]], metrics: Metrics, fatal: tuple[type[Exception], ...] = ()
+) -> None:
+    """Run a side task until it ends by itself, is cancelled, or fails by something `fatal`, which only a new start mends.
+
+    The service's own loop is not kept so: it ends the process, and the next start recovers.
+    """
     pause = 0.5
     while True:
         began = asyncio.get_running_loop().time()
         try:
             await work()
             return
-        except ConfigError:
+        except (ConfigError, *fatal):
             raise
         except Exception as error:  # the supervisor's own job
             log.error("%s failed and starts again in %.1f s: %s: %s", name, pause, type(error).__name__, error)

@@ -79,6 +79,35 @@ async def left(db):
     return signals, messages, last
 
 
+@pytest.mark.parametrize("error", [Full, ZeroDivisionError])
+async def test_an_account_ahead_of_its_database_ends_the_service_any_other_trouble_is_tried_again(tmp_path, error):
+    wanted = settings(tmp_path, start="2026-10-30", end="2026-10-30T02:00", replay=dict(pace=9_000), max_lag=1e6)
+    async with serving(wanted) as (service, _, state):
+        asked = []
+
+        async def news():
+            yield
+
+        async def attend(time):
+            asked.append(time)
+            if len(asked) == 1:
+                raise error
+
+        (paper,) = service.followers
+        paper.news, paper.attend = news, attend
+        running = asyncio.create_task(service.run())
+        if error is Full:
+            with pytest.raises(OperationalError):
+                await asyncio.wait_for(running, 10)
+            return
+        async with asyncio.timeout(10):
+            while len(asked) < 2 or service.cycles < 2:
+                await asyncio.sleep(0.05)
+        service.stopping.set()
+        await asyncio.wait_for(running, 10)
+        assert state.metrics.restarts.labels("account")._value.get() == 1
+
+
 async def test_a_late_bar_does_not_set_the_service_back(tmp_path):
     wanted = settings(tmp_path, start="2026-10-30", end="2026-10-30T02:00")
     async with serving(wanted) as (service, db, _):

@@ -66,6 +66,12 @@ async def test_what_a_person_has_to_mend_is_not_tried_again(pauses):
     assert not pauses
 
 
+async def test_what_only_a_new_start_mends_is_not_tried_again(pauses):
+    with pytest.raises(KeyError):
+        await keep_running("it", failing(1, KeyError)[1], Metrics(), (KeyError,))
+    assert not pauses
+
+
 async def test_cancelling_ends_it():
     async def work():
         await asyncio.sleep(60)

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from perps_kit.core.bar import DataError
 from perps_kit.core.clock import iso
 from perps_kit.core.registry import strategy
@@ -86,14 +88,15 @@ class Service:
         watcher = asyncio.create_task(self.feed.watch(), name="klines")
         stopped = asyncio.create_task(self.stopping.wait(), name="stop")
         between = [
-            asyncio.create_task(keep_running("account", lambda f=f: self.tend(f), self.state.metrics), name="account")
+            asyncio.create_task(keep_running("account", lambda f=f: self.tend(f), self.state.metrics, (SQLAlchemyError,)), name="account")
             for f in self.followers if not self.exchange.pacer.lockstep]
         work = asyncio.create_task(self.lockstep() if self.exchange.pacer.lockstep else self.flow(), name="cycles")
+        done, waiting = set[asyncio.Task[Any]](), {watcher, stopped, work, *between}
         try:
-            await asyncio.wait({watcher, stopped, work}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (work, watcher):
-                if task.done():
-                    task.result()
+            while not done & {watcher, stopped, work}:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()  # raises what ended it
         finally:
             for task in (watcher, stopped, work, *between):
                 task.cancel()
