@@ -51,7 +51,7 @@ async def test_an_uncertain_order_is_written_down_as_unknown_before_the_wait(tmp
 
 async def test_a_venue_that_is_away_for_long_gets_the_order_when_it_is_back_and_not_twice(tmp_path):
     async with living(tmp_path, UP, HIGH, HIGH) as life:
-        life.exchange.timeout, life.account.desk.settle = 0.3, 0.01
+        life.account.desk.settle = 0.01
         await life.bar(life.signal(1))
         await life.fault("503", path="rder", count=2)  # the new stop, and the first question after it
         await life.bar()
@@ -153,11 +153,14 @@ async def test_a_strangers_position_is_told_of_once_and_left_alone(tmp_path):
 async def test_a_cycle_without_answer_is_made_good_at_the_next(tmp_path):
     rows = [UP, HIGH, HIGH, HIGH]
     async with living(tmp_path, *rows) as life:
-        life.exchange.timeout = 0.2
         await life.bar(life.signal(1, preset=TRIPLE))
-        await life.fault("timeout", path="v3/account", count=5)
-        await life.bar()  # the target's fill is not known, so nothing is stepped
+        await life.fault("timeout", path="v3/account")
+        life.exchange.timeout = 0.1
+        await life.commit()  # the target's fill is not known, so nothing is stepped
+        life.exchange.timeout = 1.0
         assert (await life.tracker()).state == "OPEN" and life.resting() == ["stop-0", "tp2-0", "tp3-0"]
+        for phase in ("close", "open"):
+            await life.bench.barrier(phase)
         await life.bar()  # both bars are
         assert (await life.tracker()).state == "TP1" and life.resting() == ["stop-1", "tp2-0", "tp3-0"]
         assert life.account.positions and once(life)

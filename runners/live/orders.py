@@ -19,6 +19,7 @@ from perps_kit.storage.keep import put
 from perps_kit.storage.models import Account, Equity, Tracker
 from perps_kit.trackers.plan import CLOSED, Rules
 from runners.db.connect import Database
+from runners.errors import ConfigError
 from runners.live.accounts import FundingMap, sized
 from runners.live.book import keep_move, tracker_columns
 from runners.live.execution.answers import Balance, trouble
@@ -68,38 +69,42 @@ class LiveAccount:
 
     async def recover(self) -> None:
         "Take up what the last service left: naked positions first, then orders with an unknown fate."
-        await self.desk.check_mode(self.settings.name)
+        try:
+            await self.desk.check_mode(self.settings.name)
+            balance = await self.desk.balance()
+            self.equity, self.sender.now = balance.equity, await self.exchange.now()
+        except trouble() as error:
+            raise ConfigError(f"{self.exchange.venue} says nothing about account {self.settings.name!r}: {error}; try again") from None
         async with self.db.read() as session:
             self.positions = await load(session, self.account, self.exchange.filters, self.rules)
-        balance = await self.desk.balance()
-        self.equity, self.sender.now = balance.equity, await self.exchange.now()
-        doubtful = [p for p in self.positions.values() if any(o.kind == "entry" and o.state in UNSURE for o in p.orders.values())]
-        sure = [p for p in self.positions.values() if p not in doubtful or astray(p.symbol, self.of(p.symbol), balance)]
-        naked = [p for p in sure if not any(o.kind == "stop" and o.state == "open" for o in p.orders.values())]
-        await self.put_right(naked)
-        await self.put_right([p for p in sure if p not in naked])
-        if rest := [p for p in doubtful if p not in sure]:
-            last = max(o.updated_at for p in rest for o in p.orders.values() if o.state in UNSURE)
+        everything = list(self.positions.values())
+        naked = [p for p in everything if not any(o.kind == "stop" and o.state == "open" for o in p.orders.values())]
+        doubtful = await self.put_right(naked, sure=False)
+        doubtful += await self.put_right([p for p in everything if p not in naked], sure=False)
+        if doubtful:
+            last = max(o.updated_at for p in doubtful for o in p.orders.values() if o.kind == "entry")
             await asyncio.sleep(max(0.0, self.desk.settle - (wall.time_ns() // 1_000_000 - last) / 1000))
-            await self.put_right(rest)
+            await self.put_right(doubtful, sure=True)
         await self.check(await self.desk.balance() if self.positions else balance)
         await self.settle(list(self.positions.values()))
 
     def of(self, symbol: str) -> list[Position]:
         return [p for p in self.positions.values() if p.symbol == symbol]
 
-    async def put_right(self, positions: Sequence[Position]) -> None:
-        "Look at positions, write what follows, send it."
+    async def put_right(self, positions: Sequence[Position], sure: bool = True) -> list[Position]:
+        "Look at positions, write what follows, send it. Unless `sure`, those whose entry the venue does not know are left and given back."
         for p in positions:
             await self.surveyor.survey(p)
-        await self.settle(positions)
+        doubtful = [] if sure else [p for p in positions if any(o.kind == "entry" and o.state in UNSURE for o in p.orders.values())]
+        await self.settle([p for p in positions if p not in doubtful])
+        return doubtful
 
     async def settle(self, positions: Sequence[Position]) -> None:
         "Entries become positions, positions get what they want; written, then sent."
         async with self.db.write() as session:
             for p in positions:
                 before = p.ladder
-                p.enter()
+                p.enter(self.sender.now)
                 p.arrange(self.sender.now)
                 await keep_ladder(session, p, before)
             await keep(session, positions)
@@ -122,9 +127,10 @@ class LiveAccount:
         if not self.positions and time % HOUR:
             return
         try:
-            balance = await self.desk.balance()
-            self.equity = balance.equity
-            await self.check(balance)
+            async with asyncio.timeout(2 * self.exchange.timeout):  # a cycle does not wait for a rate limit
+                balance = await self.desk.balance()
+                self.equity = balance.equity
+                await self.check(balance)
         except trouble() as error:
             log.warning("%s: no answer about the account: %s", self.settings.name, error)
             for p in self.positions.values():
@@ -139,7 +145,7 @@ class LiveAccount:
         for p in self.positions.values():
             p.backlog += [(step, funding.get((p.symbol, step.bar.open_time), (0.0, 0.0))) for step in steps.get(p.symbol, ())]
             before = p.ladder
-            p.enter()
+            p.enter(cycle.time)
             await keep_ladder(session, p, before)
             for a, b in p.advance():
                 await keep_move(session, Move(p.id, p.symbol, a, b), self.id)

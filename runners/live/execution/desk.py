@@ -88,7 +88,15 @@ class Desk:
         return Seen("unknown", error="the venue did not say what became of it")
 
     async def look(self, order: Order) -> Seen:
-        "What became of an order, by its own name; unknown where the venue cannot be asked."
+        "What became of an order. One that the venue once took and now does not find is asked for again: its answers may lag behind."
+        seen = await self.glance(order)
+        if seen.state == "absent" and order.venue_id:
+            await asyncio.sleep(self.settle)
+            seen = await self.glance(order)
+        return seen
+
+    async def glance(self, order: Order) -> Seen:
+        "An order by its own name; unknown where the venue cannot be asked."
         try:
             if order.type == "STOP_MARKET":
                 return await self.seen(await self.ask(lambda: self.client.fapiPrivateGetAlgoOrder(dict(clientAlgoId=order.client_id))))

@@ -18,7 +18,7 @@ LIVE = (*UNSURE, "open", "cancelling")  # may still trade
 FOREIGN = {"liq": "liquidation", "ext": "foreign"}  # trades by no order of ours, by the first word of the client id they are kept under
 
 
-@dataclass
+@dataclass(eq=False)
 class Position:
     "One followed signal. Changes wait here until the ledger writes them; a program that dies before that reads them from the venue again."
 
@@ -51,8 +51,9 @@ class Position:
 
     @property
     def bought(self) -> float:
-        "Quantity of the entry's fills."
-        return self._grid(sum(f.quantity for f in self.fills.values() if f.side == self.side and self.kind(f) == "entry"))
+        "Quantity of the entry: of its fills, or as its order tells while those are not here yet."
+        entry = self.newest("entry")
+        return self._grid(max(entry.filled, self.traded(entry.client_id))) if entry else 0.0
 
     @property
     def left(self) -> float:
@@ -128,27 +129,29 @@ class Position:
             self.numbers[order.client_id] = seen.number
         self.dirty.add(order.client_id)
 
-    def enter(self) -> None:
+    def enter(self, now: int) -> None:
         "Take the entry from the fills once its order can trade no more; call it off where nothing was filled."
         order = self.newest("entry")
-        if self.ladder.state != PENDING or order is None or order.state in LIVE or self.incomplete:
+        if self.ladder.state != PENDING or order is None or order.state in LIVE:
             return
-        mine = [Sale("entry", f.price, f.quantity, f.time) for f in self.fills.values() if f.client_id == order.client_id]
-        if not mine:
+        if not self.bought:
             self.ladder = self.ladder.leave(MANUAL)
             return
-        self.ladder = entered(
-            self.ladder, average(mine), self.bought, min(t.time for t in mine), self.filters.step, self.filters.min_quantity
-        )
+        mine = [Sale("entry", f.price, f.quantity, f.time) for f in self.fills.values() if f.client_id == order.client_id]
+        if order in self.incomplete:  # the stop does not wait for the trades
+            if order.average is None:
+                return
+            mine = [Sale("entry", order.average, order.filled, mine[0].time if mine else now)]
+        first = min(t.time for t in mine)
+        self.ladder = entered(self.ladder, average(mine), self.bought, first, self.filters.step, self.filters.min_quantity)
         if gapped(self.ladder):
             self.ladder = self.ladder.leave(GAP_THROUGH_STOP)
 
     def legs(self, until: int) -> Legs:
         "What was sold before a time."
         sales = [Sale(self.kind(f), f.price, f.quantity, f.time) for f in self.fills.values() if f.side != self.side]
-        whole = {
-            o.kind: o.quantity for o in sorted(self.orders.values(), key=lambda o: -o.version) if o.type == "LIMIT"
-        }  # a later one is a rest
+        limits = sorted((o for o in self.orders.values() if o.type == "LIMIT"), key=lambda o: -o.version)
+        whole = {o.kind: o.quantity for o in limits}  # the first one's; a later one is for a rest
         return legs_of(sales, whole, self.bought, self.filters.step, until)
 
     def advance(self) -> list[tuple[Ladder, Ladder]]:

@@ -67,7 +67,7 @@ class Sender:
         async with self.db.write() as session:
             for p in positions:
                 before = p.ladder
-                p.enter()
+                p.enter(self.now)
                 await keep_ladder(session, p, before)
             await keep(session, positions)
 

@@ -29,12 +29,12 @@ class Surveyor:
 
     async def fetch(self, position: Position) -> None:
         "The fills of orders that have traded; the venue may show an order as filled a moment before its trades."
-        for attempt in range(4):
+        for pause in (0.1, 0.3, 0.0):
             for order in position.incomplete:
                 await self.fetch_order(position, order)
             if not position.incomplete:
                 return
-            await asyncio.sleep(0.1 * 4**attempt)
+            await asyncio.sleep(pause)
         position.known = False
         log.warning(
             "%s: the venue does not show the trades of %s yet", position.symbol, ", ".join(o.client_id for o in position.incomplete)
