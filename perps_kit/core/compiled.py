@@ -34,6 +34,7 @@ def have_numba() -> bool:
 
     made: dict[Any, Any] = {}
     lean: dict[str, Any] = dict(forceinline=True, _nrt=False)
+    bound: dict[str, Any] = dict(jit_options=lean)      # a method that stays a call passes every field of a row on the stack
 
     def compiled(f: Any) -> Any: return made.setdefault(f, njit(**lean)(f))
 
@@ -44,7 +45,7 @@ def have_numba() -> bool:
 
             def call(self, *args): return body(self, *args)
             return call
-        for kind in (types.NamedTuple, types.NamedUniTuple): overload_method(kind, name)(method)
+        for kind in (types.NamedTuple, types.NamedUniTuple): overload_method(kind, name, **bound)(method)
     for name in ("update", "decide", "leave"): bind(name)
 
     @typeof_impl.register(FunctionType)
