@@ -73,7 +73,7 @@ def test_a_backtest_shows_figures_intervals_bounds_and_its_doubts(say):
     code, out, err = say("backtest", "--symbol", "SOLUSDT", "--symbol", "ETHUSDT", "--trades")
     assert code == 0 and not err.strip()
     for part in ("ema_scalper  unproven", "win rate", "expectancy, net", "profit factor", "Sharpe, daily", "drawdown", "session", "SOLUSDT",
-                 "stop first (pessimistic)", "target first (optimistic)", "1 configuration tried", "trades; 200 are asked for", "in sample"):
+                 "stop first (pessimistic)", "target first (optimistic)", "1 configuration tried", "trades; 200 are", "in sample"):
         assert part in out, part
     row = next(line for line in out.splitlines() if line.startswith("2026-07-05 12:15"))
     assert "TP2_BE" in row and "+0.58" in row

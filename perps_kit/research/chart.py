@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['GOOD', 'BAD', 'EVEN', 'MARK', 'INK', 'GRID', 'LINES', 'DAYS', 'canvas', 'outcome_color', 'candles', 'draw_lines',
-           'story', 'stops', 'draw_boxes', 'draw_trade', 'trade_chart', 'refused_chart', 'overview']
+           'story', 'stops', 'draw_boxes', 'draw_decision', 'draw_trade', 'trade_chart', 'refused_chart', 'overview']
 
 # %% ../../nbs/75_research/10_chart.ipynb #chart-imports
+from itertools import pairwise
 from math import isnan
 from typing import Any
 
@@ -25,7 +26,7 @@ from ..trackers.plan import PENDING
 # %% ../../nbs/75_research/10_chart.ipynb #chart-canvas
 GOOD, BAD, EVEN, MARK, INK, GRID = "#0e9f6e", "#d9464f", "#98a2b3", "#3b6fb6", "#475467", "#eef0f3"
 LINES = ("#b54708", "#6941c6", "#0086c9", "#667085")
-DAYS = DatetimeTickFormatter(minutes="%H:%M", hourmin="%H:%M", hours="%H:%M", days="%d %b", months="%b %Y")
+DAYS: dict[str, Any] = dict(minutes="%H:%M", hourmin="%H:%M", hours="%H:%M", days="%d %b", months="%b %Y")
 
 
 def canvas(title: str = "", height: int = 320, over_time: bool = True, **options: Any) -> figure:
@@ -38,7 +39,7 @@ def canvas(title: str = "", height: int = 320, over_time: bool = True, **options
     p.axis.minor_tick_line_color = None
     p.axis.axis_label_text_font_style, p.axis.axis_label_text_color = "normal", INK
     p.title.text_color, p.title.text_font_style = INK, "bold"
-    if over_time: p.xaxis.formatter = DAYS
+    if over_time: p.xaxis.formatter = DatetimeTickFormatter(**DAYS)
     return p
 
 
@@ -85,7 +86,7 @@ def story(trade: Trade, bars: Bars) -> list[Ladder]:
 def stops(trade: Trade, bars: Bars) -> list[tuple[int, int, float]]:
     "Where the stop stood: (from, to, price), one after the other."
     path: list[tuple[int, int, float]] = []
-    for before, after in zip(story(trade, bars), story(trade, bars)[1:]):
+    for before, after in pairwise(story(trade, bars)):
         begin, end, level = before.times.last, after.times.last, before.levels.stop
         if path and path[-1][2] == level: path[-1] = (path[-1][0], end, level)
         else: path.append((begin, end, level))
@@ -102,11 +103,18 @@ def draw_boxes(p: figure, begin: int, end: int, entry: float, stop: float, targe
     return p
 
 
+def draw_decision(p: figure, c: Candidate, **look: Any) -> figure:
+    "The triangle of a decision, clear of its candle."
+    side = c.signal.side
+    at = (c.bar.low if side > 0 else c.bar.high) - side * 0.6 * c.signal.atr
+    p.scatter(c.time, at, size=13, marker="triangle" if side > 0 else "inverted_triangle", line_color=MARK, **look)
+    return p
+
+
 def draw_trade(p: figure, trade: Trade, bars: Bars) -> figure:
     "A trade's boxes, stop, fills and result on a chart of candles."
     o, side = trade.outcome, trade.side
-    p.scatter(trade.candidate.time, trade.candidate.bar.low if side > 0 else trade.candidate.bar.high, size=13, color=MARK,
-              marker="triangle" if side > 0 else "inverted_triangle")
+    draw_decision(p, trade.candidate, fill_color=MARK)
     if o is None: return p
     end = max(o.exit_time, o.entry_time + bars.minutes * MINUTE)
     levels = [x for x in trade.ladder.levels[2:] if not isnan(x)]
@@ -140,9 +148,7 @@ def refused_chart(c: Candidate, bars: Bars, why: str, lines: dict[str, np.ndarra
     draw_lines(p, bars[part], {k: v[part] for k, v in (lines or {}).items()})
     levels = [s.entry + s.side * m * abs(s.entry - s.stop) for m in multiples]
     draw_boxes(p, c.time, int(bars[part].close_time[-1]), s.entry, s.stop, levels, alpha=0.05)
-    p.scatter(c.time, c.bar.low if s.side > 0 else c.bar.high, size=13, fill_color="white", line_color=MARK, line_width=2,
-              marker="triangle" if s.side > 0 else "inverted_triangle")
-    return p
+    return draw_decision(p, c, fill_color="white", line_width=2)
 
 # %% ../../nbs/75_research/10_chart.ipynb #chart-overview
 def overview(trades: list[Trade], bars: Bars, title: str = "", height: int = 320) -> figure:
