@@ -73,6 +73,7 @@ def report(low: Any, high: Any, strategy: Any, trials: int = 1) -> dict[str, Any
         equity=page.equity,
         exposure=dict(time_in_market=page.time_in_market, leverage=page.leverage, turnover=page.turnover),
         costs_r=dict(fees=page.fees_r, slippage=page.slippage_r, funding=page.funding_r, share_of_gross_gains=taken / won if won else nan),
+        excursions_r=dict(quantiles=[0.05, 0.25, 0.5, 0.75, 0.95]) | of.excursions(page.records),
         groups={by: of.breakdown(page.records, by) for by in GROUPS},
         bounds=dict(
             stop_first={name: value[0] for name, value in figures.items()},

@@ -82,6 +82,7 @@ def figures(report: dict[str, Any]) -> Table:
             ("  funding", number(costs["funding"], unit=" R"), "; ".join(unpaid(report)) or "received less paid"),
             ("Sharpe, daily", number(e["sharpe"], "+.2f"), why.get("sharpe", f"t of the mean day {number(e['newey_west_t'], '+.2f')}")),
             ("Sortino, daily", number(e["sortino"], "+.2f"), why.get("sortino", "")),
+            ("CAGR, Calmar", number(e["cagr"], "+.1%"), number(e["calmar"], ".2f")),
             ("drawdown", number(fall["depth"], ".1%"), fallen),
             ("in the market", number(exposure["time_in_market"], ".1%"), held),
         ]
