@@ -39,6 +39,8 @@ STATE = """() => {
 }"""
 PLOTS = """() => Array.from(window.jupyterapp.shell.currentWidget.content.model.cells).map(cell => cell.toJSON().outputs ?? [])
     .flatMap((outputs, i) => outputs.some(o => o.data && 'application/vnd.bokehjs_exec.v0+json' in o.data) ? [i] : [])"""
+COLOURS = """canvas => new Set(new Uint32Array(
+    canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size"""
 FINISHED = f"() => {{ const s = ({STATE})(); return s.errors.length > 0 || s.run == s.cells && s.kernel == 'idle'; }}"
 
 
@@ -133,7 +135,9 @@ def see_plots(page: "Page", root: Path, name: str) -> None:
         page.evaluate("i => window.jupyterapp.shell.currentWidget.content.scrollToItem(i, 'start')", i)
         canvas = page.locator(f".jp-Cell[data-windowed-list-index='{i}'] .bk-Canvas canvas").first
         canvas.wait_for(state="visible", timeout=30_000)
+        canvas.scroll_into_view_if_needed()
         page.wait_for_timeout(300)
         picture(page, root, f"lab-{name}-plot-{k + 1}")
         box = canvas.bounding_box()
-        assert box and box["width"] > 300 and box["height"] > 100
+        assert box and box["width"] > 300 and box["height"] > 100 and 0 < box["y"] + box["height"] / 2 < 1000
+        assert canvas.evaluate(COLOURS) > 3
