@@ -1,11 +1,12 @@
 """Killed twenty times, and nothing is lost and nothing is there twice: signals, decisions, positions, orders, fills, messages.
 
-The venue and Telegram go on while the service dies, as they would. Half of the kills fall anywhere, half where orders are on their way;
-some fall into the start after the kill before.
+The venue and Telegram go on while the service dies, as they would. Some kills fall anywhere, some where something is open, some into the
+start after the kill before, and some at the worst of moments: the venue has taken an order, and its answer is never read.
 """
 
 import asyncio
 import json
+import os
 import random
 import signal
 import sys
@@ -55,27 +56,61 @@ async def world(folder: Path):
         async with db.write() as session:
             session.add(Chat(id=READER, language="en", subscribed=True, created_at=0))
         await db.close()
-        yield venue, telegram
+        async with services(folder) as made:
+            yield venue, telegram, made
 
 
-async def service(folder: Path) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, str(ROOT / "tests" / "crash_child.py"), str(folder / "settings.json"), str(folder / "key.pem"), cwd=ROOT
-    )
+class Service:
+    "One run of the service; `ended` is its exit code."
+
+    def __init__(self, pid: int, code: asyncio.Task[bytes]) -> None:
+        self.pid, self.code = pid, code
+
+    def kill(self) -> None:
+        if not self.code.done():
+            os.kill(self.pid, signal.SIGKILL)
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(60):
+            return int(await self.code)
 
 
-async def finish(folder: Path) -> None:
-    "Let the service run to the end of the replay, and start again until the reader has everything: a chat takes a message a second."
-    for _ in range(6):
-        child = await service(folder)
-        assert await asyncio.wait_for(child.wait(), 60) == 0
-        db = await open_database(f"sqlite:///{folder}/crash.db")
-        async with db.read() as session:
-            waiting = await depth(session)
-        await db.close()
-        if not waiting:
-            return
-    raise AssertionError(f"{waiting} messages are still waiting")
+class Services:
+    "Starts services among the same settings, one after the other."
+
+    def __init__(self, folder: Path, mother: asyncio.subprocess.Process) -> None:
+        self.folder, self.mother = folder, mother
+
+    async def start(self) -> Service:
+        assert self.mother.stdin and self.mother.stdout
+        self.mother.stdin.write(b"start\n")
+        async with asyncio.timeout(60):
+            pid = int(await self.mother.stdout.readline())
+        return Service(pid, asyncio.create_task(self.mother.stdout.readline()))
+
+    async def finish(self) -> None:
+        "Let a service run to the end of the replay, and start again until the reader has everything: a chat takes a message a second."
+        for _ in range(6):
+            assert await (await self.start()).ended() == 0
+            db = await open_database(f"sqlite:///{self.folder}/crash.db")
+            async with db.read() as session:
+                waiting = await depth(session)
+            await db.close()
+            if not waiting:
+                return
+        raise AssertionError(f"{waiting} messages are still waiting")
+
+
+@asynccontextmanager
+async def services(folder: Path):
+    child = [str(ROOT / "tests" / "crash_child.py"), str(folder / "settings.json"), str(folder / "key.pem")]
+    pipe = asyncio.subprocess.PIPE
+    mother = await asyncio.create_subprocess_exec(sys.executable, *child, cwd=ROOT, stdin=pipe, stdout=pipe)
+    try:
+        yield Services(folder, mother)
+    finally:
+        mother.stdin.close()
+        await asyncio.wait_for(mother.wait(), 10)
 
 
 async def left_by(folder: Path, venue: Venue, telegram: Telegram) -> dict:
@@ -113,34 +148,54 @@ async def left_by(folder: Path, venue: Venue, telegram: Telegram) -> dict:
     return found
 
 
+class Trap:
+    "Kills a service as the venue takes, fills or cancels an order: the so-manieth time after it was set."
+
+    def __init__(self, venue: Venue) -> None:
+        self.tell, self.left, self.service = venue.tell, 0, None
+        venue.tell = self.heard  # type: ignore[method-assign]
+
+    def set(self, service: Service, events: int) -> None:
+        self.service, self.left = service, events
+
+    def heard(self, account, event: dict) -> None:
+        self.tell(account, event)
+        if self.service and event["e"] in ("ORDER_TRADE_UPDATE", "ALGO_UPDATE"):
+            self.left -= 1
+            if not self.left:
+                self.service.kill()
+                self.service = None
+
+
+@pytest.mark.timeout(300)
 async def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path):
-    async with world(tmp_path / "whole") as (venue, telegram):
-        await finish(tmp_path / "whole")
+    async with world(tmp_path / "whole") as (venue, telegram, services):
+        await services.finish()
         whole = await left_by(tmp_path / "whole", venue, telegram)
         orders = venue.accounts[venue.key].orders.values()
         busy = sorted({t for o in orders for t in (o.time - o.time % venue.span, o.update - o.update % venue.span + venue.span)})
+        entries = sorted(o.time for o in orders if o.client_id.startswith("entry"))
     assert len(whole["signals"]) >= 5 and len(whole["orders"]) >= 25 and len(whole["read"]) == len(whole["outbox"]) >= 10
 
     dice = random.Random(2026)
-    anywhere = [START + dice.randrange((END - START) // venue.span) * venue.span for _ in range(10)]
-    moments = sorted(anywhere + [dice.choice(busy) for _ in range(10)])
-    async with world(tmp_path / "killed") as (venue, telegram):
-        kills = 0
-        for moment in moments:
-            child = await service(tmp_path / "killed")
-            if venue.time >= moment:  # it stands there already: somewhere in the start-up
-                await asyncio.sleep(dice.uniform(0.2, 2.5))
-            while venue.time < moment and child.returncode is None:
+    moments = [(START + dice.randrange((END - START) // venue.span) * venue.span, 0) for _ in range(6)]
+    moments += [(dice.choice(busy), 0) for _ in range(6)] + [(dice.choice(entries[:-1]), dice.randint(1, 6)) for _ in range(8)]
+    async with world(tmp_path / "killed") as (venue, telegram, services):
+        trap, kills = Trap(venue), 0
+        for moment, events in sorted(moments):
+            service, there = await services.start(), venue.time >= moment
+            while venue.time < moment and not service.code.done():
                 await asyncio.sleep(0.0005)
-            await asyncio.sleep(dice.uniform(0.0, 0.03))
-            if child.returncode is None:
-                child.send_signal(signal.SIGKILL)
-            assert await child.wait() == -signal.SIGKILL
+            if events:
+                trap.set(service, events)
+            else:
+                await asyncio.sleep(dice.uniform(0.1, 1.0) if there else dice.uniform(0.0, 0.03))
+                service.kill()
+            assert await service.ended() == -signal.SIGKILL
             kills += 1
         assert kills == 20 and venue.phase != "done"
-        await finish(tmp_path / "killed")
+        await services.finish()
         killed = await left_by(tmp_path / "killed", venue, telegram)
     for what, rows in whole.items():
         lost, doubled = [r for r in rows if r not in killed[what]], [r for r in killed[what] if r not in rows]
         assert killed[what] == rows, (what, "only undisturbed:", lost[:3], "only killed:", doubled[:3], len(rows), len(killed[what]))
-    assert pytest.approx(float(killed["wallet"][0])) == float(whole["wallet"][0])
