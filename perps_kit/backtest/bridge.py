@@ -82,14 +82,14 @@ def frame(bars: Bars) -> Any:
     return pd.DataFrame(columns, index=pd.to_datetime(bars.open_time, unit="ms"))
 
 
-def there(bars: Bars, orders: Orders, lines: dict[str, np.ndarray] | None = None) -> Any:
+def there(bars: Bars, orders: Orders, lines: dict[str, np.ndarray] | None = None, cash: float = 1e9) -> Any:
     "A backtest of backtesting.py, run; `.stats` holds its results."
     import io
     import warnings
     from contextlib import redirect_stderr
 
     from backtesting import Backtest
-    run: Any = Backtest(frame(bars), player(orders, lines or {}), cash=1e9, commission=FEE, finalize_trades=True)
+    run: Any = Backtest(frame(bars), player(orders, lines or {}), cash=cash, commission=FEE, finalize_trades=True)
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):     # a progress bar
         warnings.simplefilter("ignore", RuntimeWarning)     # its statistics divide by the spread of nothing
         run.stats = run.run()
