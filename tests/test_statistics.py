@@ -147,3 +147,10 @@ def test_a_lost_account_has_lost_everything():
     broke = Daily(day_ends(FIRST, FIRST + 2 * DAY - 1), np.array([50.0, 0.0]), 100.0)
     assert cagr(broke) == -1.0 and drawdown(broke).depth == 1.0
     assert returns(broke).tolist() == [-0.5, -1.0] and isnan(cagr(Daily(np.array([], np.int64), np.array([]), nan)))
+
+
+def test_no_days_have_no_returns():
+    from perps_kit.backtest.equity import Daily, returns
+
+    empty = np.empty(0)
+    assert len(returns(Daily(empty.astype(np.int64), empty, 100.0))) == 0

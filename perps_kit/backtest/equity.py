@@ -43,7 +43,7 @@ def daily(times: Sequence[int] | np.ndarray, equity: Sequence[float] | np.ndarra
 
 def returns(curve: Daily) -> np.ndarray:
     "Simple daily returns, the first one from the initial capital; 0 once nothing is left."
-    before = np.concatenate([[curve.start], curve.equity[:-1]])
+    before = np.concatenate([[curve.start], curve.equity[:-1]])[:len(curve.equity)]
     return np.divide(curve.equity - before, before, out=np.zeros(len(before)), where=before > 0)
 
 # %% ../../nbs/70_backtest/12_equity.ipynb #eq-ratios
