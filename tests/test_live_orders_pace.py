@@ -8,6 +8,7 @@ from live_kit import STILL, living
 from perps_kit.core.clock import parse_time
 from perps_kit.core.signal import TRIPLE
 from perps_kit.storage.models import Fill, Order, Tracker
+from runners.errors import ConfigError
 from tests.serving import serving, settings
 from tests.test_service import table
 
@@ -89,3 +90,29 @@ async def test_the_service_trades_a_replay_that_runs_by_itself(tmp_path):
         orders, fills, trackers = await table(db, Order), await table(db, Fill), [t for t in await table(db, Tracker) if t["account_id"]]
         assert trackers and fills and not account.positions
         assert {o["state"] for o in orders} <= {"filled", "cancelled"} and {t["state"] for t in trackers} == {"CLOSED"}
+
+
+async def test_a_stop_never_comes_between_an_entry_and_its_protection(tmp_path):
+    wanted = settings(tmp_path, start="2026-10-30T11:30", end="2026-10-30T16:30", mode="live", live=dict(confirmed=True), max_lag=1e6,
+                      origin=parse_time("2026-10-30") - 45 * 86_400_000, replay=dict(pace=450.0))
+    async with serving(wanted) as (service, db, _):
+        account = service.followers[0]
+        perform = account.perform
+
+        async def stopped_meanwhile() -> None:
+            await perform()
+            if account.positions:
+                service.stopping.set()
+
+        account.perform = stopped_meanwhile
+        async with asyncio.timeout(40):
+            await service.run()
+        orders = {o["kind"]: o["state"] for o in await table(db, Order)}
+        assert orders["entry"] == "filled" and orders["stop"] == "open"
+
+
+async def test_mode_live_has_one_account(tmp_path):
+    wanted = settings(tmp_path, mode="live", live=dict(confirmed=True), accounts=[dict(name="one"), dict(name="two")])
+    with pytest.raises(ConfigError, match="one account"):
+        async with serving(wanted):
+            pass

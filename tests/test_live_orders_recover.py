@@ -79,6 +79,18 @@ async def test_a_kill_between_two_orders_leaves_each_of_them_once(tmp_path, requ
         assert (await life.tracker()).exit_type == "TP1_BE" and await life.agree() and once(life)
 
 
+async def test_an_entry_that_was_filled_before_anybody_knew_it_was_sent_is_not_sent_again(tmp_path):
+    async with living(tmp_path, UP, STILL, STILL) as life:
+        await life.commit(life.signal(1))
+        die_after(life, 1)
+        with pytest.raises(Killed):
+            await life.account.perform()
+        await life.bench.barrier("close")
+        assert [o.state for o in await life.rows(Order)] == ["intended"] and life.position > 0
+        await life.start()
+        assert life.position == (await life.tracker()).quantity and life.resting() == ["stop-0", "tp1-0", "tp2-0"] and once(life)
+
+
 @pytest.mark.parametrize("requests", [1, 2])
 async def test_a_kill_while_the_stop_moves_never_leaves_the_position_naked(tmp_path, requests):
     async with living(tmp_path, UP, (101.5, 101.6, 99.9, 100.1), STILL) as life:

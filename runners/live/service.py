@@ -70,6 +70,8 @@ class Service:
         if self.settings.mode in ("research", "signals"):
             return
         live = self.settings.mode == "live"
+        if live and len(self.settings.accounts) > 1:
+            raise ConfigError("mode live has one exchange key and so one account: leave one under accounts")
         for wished in self.settings.accounts:
             async with self.db.write() as session:
                 row = await account_row(session, wished, self.exchange.venue, "live" if live else "paper", "USDT", self.state.time)
@@ -129,8 +131,7 @@ class Service:
         self.feed.distrust.set()  # what closed while the service was starting
         await self.exchange.pacer.start()
         async for arrival in self.feed.cycles():
-            await self.whole(self.cycle(arrival))
-            await self.whole(self.opened(arrival.time))
+            await self.whole(self.acted(arrival))
 
     async def lockstep(self) -> None:
         "Cycles between the replay's barriers, wherever it stands now."
@@ -146,6 +147,11 @@ class Service:
                 await self.whole(self.opened(where["time"]))
                 where = await pacer.release(where["time"], "open")
             self.state.progress = where.get("progress", self.state.progress)
+
+    async def acted(self, arrival: Arrival) -> None:
+        "A cycle and what its orders brought: no stop comes between an entry and its protection."
+        await self.cycle(arrival)
+        await self.opened(arrival.time)
 
     async def opened(self, time: int) -> None:
         "The bar after a close has opened: accounts learn of their fills and protect them."
