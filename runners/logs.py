@@ -54,5 +54,5 @@ def set_up(level: str = "info", terminal: bool | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("httpx", "httpcore", "telethon", "aiosqlite", "uvicorn", "asyncio"):
+    for noisy in ("alembic", "httpx", "httpcore", "telethon", "aiosqlite", "uvicorn", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

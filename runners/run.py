@@ -12,7 +12,7 @@ from rich.console import Console
 from runners.db.connect import Database, open_database
 from runners.http.app import make_app
 from runners.http.server import open_socket, serving
-from runners.live.service import Service, named_strategies, open_service
+from runners.live.service import Service, named_strategies, open_service, venue_name
 from runners.settings import Settings, Telegram
 from runners.state import ServiceState
 from runners.supervisor import keep_running, together
@@ -37,6 +37,7 @@ class Running:
         self.settings, self.db, self.state, self.page, self.bot = settings, db, state, page, bot
         self.service: Service | None = None
         self.stop = asyncio.Event()
+        self.brief = False  # whether the terminal has a view of its own, beside which a message is one line
 
     def tick(self, symbol: str) -> float:
         "The venue's price tick; 0 where it is not known, or not yet."
@@ -54,7 +55,7 @@ async def surroundings(settings: Settings) -> AsyncIterator[Running]:
         bot = await stack.enter_async_context(bot_of(settings.telegram)) if settings.telegram.token.get_secret_value() else None
         db = await open_database(settings.database)
         stack.push_async_callback(db.close)
-        state, page = ServiceState(mode=settings.mode, venue=settings.venue.id), ""
+        state, page = ServiceState(mode=settings.mode, venue=venue_name(settings)), ""
         if taken:
             page = await stack.enter_async_context(serving(make_app(db, state, settings.http), settings.http, taken))
         running = Running(settings, db, state, page, bot)
@@ -94,7 +95,7 @@ async def bot_of(settings: Telegram) -> AsyncIterator["Bot"]:
 async def messages(running: Running, console: Console | None) -> None:
     "Send what the outbox holds: by the bot, or to the terminal where there is none."
     if running.bot is None:
-        outbox = Outbox(SqlOutbox(running.db, CHANNEL), ConsoleSender(console), CLOCK, Pace(CLOCK, 1_000, 0))
+        outbox = Outbox(SqlOutbox(running.db, CHANNEL), ConsoleSender(console, running.brief), CLOCK, Pace(CLOCK, 1_000, 0))
         await together(outbox.run(), forward(running, outbox.notify))
     else:
         outbox = Outbox(SqlOutbox(running.db), running.bot.sender, CLOCK, running.bot.pace)
@@ -136,6 +137,7 @@ async def run(
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, running.stop.set)
         if watch:
+            running.brief = True
             await stack.enter_async_context(asynccontextmanager(watch)(running))
         if running.page:
             log.info("page: %s", running.page)

@@ -3,6 +3,7 @@
 Secrets (Telegram token, exchange keys, API key, database password) come from the environment only; a file that holds one is refused.
 """
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -164,6 +165,8 @@ def refuse_secrets(tree: dict[str, Any], path: Path | None, above: str = "") -> 
         where = f"{above}{name}"
         if isinstance(value, dict):
             refuse_secrets(value, path, f"{where}.")
+        elif name == "database" and re.search(r"://[^/@\s]*:[^/@\s]+@", str(value)):
+            raise ConfigError(f"{path} holds the database's password: take the address out and set the environment variable PERPS_DATABASE")
         elif name in SECRETS and value:
             variable = PREFIX + where.upper().replace(".", "__")
             raise ConfigError(f"{path} holds the secret {where}: take it out and set the environment variable {variable}")

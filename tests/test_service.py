@@ -112,7 +112,7 @@ async def test_an_html_answer_stops_nothing_and_leaves_nothing(tmp_path):
 async def test_a_close_that_comes_too_late_is_kept_as_late_and_published_to_nobody(tmp_path):
     wanted = settings(tmp_path, max_lag=0.001)
     async with serving(wanted) as (service, db, _):
-        async def much_later(arrival):
+        def much_later(arrival):
             return arrival.time + 3_600_000
         service.venue_time = much_later
         await service.run()
@@ -126,6 +126,7 @@ async def test_a_graceful_stop_comes_between_two_cycles(tmp_path):
     async with serving(wanted) as (service, _, _):
         running = asyncio.create_task(service.run())
         while service.cycles < 5:
+            assert not running.done(), running.exception()
             await asyncio.sleep(0.01)
         service.stopping.set()
         async with asyncio.timeout(10):

@@ -34,6 +34,7 @@ def test_the_environment_goes_over_the_file_and_arguments_over_both(tmp_path):
     ("mode: [", "is not YAML"),
     ("venue: {secret: abc}", "PERPS_VENUE__SECRET"),
     ("telegram: {token: '1:abc'}", "PERPS_TELEGRAM__TOKEN"),
+    ("database: postgresql://me:hush@host/perps", "PERPS_DATABASE"),
 ])
 def test_a_wrong_file_gets_one_sentence_with_the_remedy(tmp_path, text, expected):
     path = tmp_path / "settings.yaml"

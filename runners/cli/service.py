@@ -26,7 +26,7 @@ def demo(
     with tempfile.TemporaryDirectory(prefix="perps-demo-", ignore_cleanup_errors=True) as folder:
         replay = dict(start=str(end - days * DAY), pace=speed * 900)
         start(None, view=True, stay=not exit_at_end, mode="paper", database=f"sqlite:///{folder}/demo.db", symbols=sample_symbols(),
-              max_lag=365 * 86_400.0, venue=dict(replay=replay), http=dict(port=port), log_level="warning")
+              venue=dict(replay=replay), http=dict(port=port), log_level="warning")
 
 
 def run(

@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from perps_kit.core.bar import DataError
 from perps_kit.core.clock import iso
 from perps_kit.core.registry import strategy
 from perps_kit.core.stream import Step, Stream
@@ -27,7 +26,7 @@ from runners.live.accounts import Follower, PaperAccount, account_row
 from runners.live.book import keep_cycle
 from runners.live.feed import Arrival, Feed
 from runners.live.funding import FundingDesk
-from runners.live.venue import Exchange, network_errors, open_venue
+from runners.live.venue import Exchange, open_venue
 from runners.settings import Settings
 from runners.state import ServiceState
 from runners.supervisor import keep_running
@@ -55,7 +54,7 @@ class Service:
 
     async def prepare(self) -> None:
         "From whatever the last service left to the state it would be in had it never stopped."
-        self.state.mode, self.state.venue = self.settings.mode, self.settings.venue.id
+        self.state.mode, self.state.venue = self.settings.mode, venue_name(self.settings)
         self.last = await start.wake(self.db, self.feed, self.streams, self.settings, self.state)
         async with self.db.read() as session:
             await start.resume(session, self.engine, self.settings)
@@ -160,7 +159,7 @@ class Service:
 
     async def cycle(self, arrival: Arrival) -> None:
         "Everything of one close time: step, judge, write, and only then act."
-        begun, now = wall.perf_counter(), await self.venue_time(arrival)
+        begun, now = wall.perf_counter(), self.venue_time(arrival)
         steps = self.step(arrival)
         stale = now - arrival.time > 1000 * self.settings.max_lag or arrival.time <= self.last
         late = {s: "it came too late to act on" for s in steps} if stale else {}
@@ -192,17 +191,9 @@ class Service:
                     self.feed.refuse(symbol, "out of order", error)
         return steps
 
-    async def venue_time(self, arrival: Arrival) -> int:
-        "The present by the clock that the closes belong to; a replay's runs at a pace of its own, so it is asked."
-        if self.exchange.pacer.lockstep:
-            return arrival.time
-        if not self.settings.venue.replay:
-            return self.exchange.clock()
-        try:
-            return await self.exchange.now()
-        except (DataError, TimeoutError, *network_errors()) as error:
-            log.warning("the replay did not tell its time: %s", error or type(error).__name__)
-            return arrival.time
+    def venue_time(self, arrival: Arrival) -> int:
+        "The present by the clock that the closes belong to; a replay waits for nobody, and nothing in it comes too late."
+        return arrival.time if self.settings.venue.replay else self.exchange.clock()
 
     def tell(self, cycle, arrival: Arrival, seconds: float) -> None:
         "Numbers for the page, the terminal and /metrics."
@@ -230,6 +221,11 @@ class Service:
         "What a replay brought, in numbers."
         async with self.db.read() as session:
             return dict(await queries.summary(session), cycles=self.cycles)
+
+
+def venue_name(settings: Settings) -> str:
+    "The venue as readers see it: a replay says that it is one."
+    return f"replay of {settings.venue.id}" if settings.venue.replay else settings.venue.id
 
 
 def named_strategies(settings: Settings) -> dict:

@@ -10,12 +10,13 @@ CHANNEL = RECIPIENT = "console"
 
 
 class ConsoleSender:
-    "Prints messages as a chat would show them; the row's own number stands for the message's."
+    "Prints messages as a chat would show them, or `brief`ly: their first line."
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+    def __init__(self, console: Console | None = None, brief: bool = False) -> None:
+        self.console, self.brief = console or Console(stderr=True), brief
 
     async def send(self, chat: str, message: Message, random_id: int) -> int | None:
         "Print it."
-        self.console.print(Panel(Text(message.text), expand=False, border_style="dim"))
+        if self.brief: self.console.print(Text(message.text.partition("\n")[0]))
+        else: self.console.print(Panel(Text(message.text), expand=False, border_style="dim"))
         return None

@@ -132,5 +132,5 @@ function drawEquity() {
   const low = ys.reduce((a, b) => Math.min(a, b)), high = ys.reduce((a, b) => Math.max(a, b)), room = (high - low || high * 0.001) * 0.12;
   models.span.setv({ start: Math.min(...xs), end: Math.max(...xs, xs[0] + 60000) });
   models.worth.setv({ start: low - room, end: high + room });
-  models.equity.data = { xs: names.map(n => lines[n].xs), ys: names.map(n => lines[n].ys), account: names, color: names.map((_, i) => shades[i % shades.length]) };
+  models.equity.data = { xs: names.map(n => [...lines[n].xs]), ys: names.map(n => [...lines[n].ys]), account: names, color: names.map((_, i) => shades[i % shades.length]) };
 }
