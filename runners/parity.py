@@ -20,7 +20,7 @@ from perps_kit.data.funding import settlements
 from perps_kit.storage.models import json_safe
 from perps_kit.trackers.ladder import Ladder
 from perps_kit.trackers.outcome import changes
-from perps_kit.trackers.plan import CLOSED, OPPOSITE
+from perps_kit.trackers.plan import CANCELLED, CLOSED, OPPOSITE
 
 
 @dataclass
@@ -152,7 +152,7 @@ def compare(found: Found, result: Result, rows: dict[str, Any], funding: dict[st
         found.compare("reference positions", where, dumps(ladder), tracker.ladder)
         stored = [(e.time, e.kind, e.price, e.weight, e.detail) for e in rows["events"].get(tracker.id, [])]
         found.compare("fills, stop moves and closes of positions", where, json_safe(told), json_safe(stored))
-        if mode == "live" and id in rows["accounts"]:
+        if mode == "live" and id in rows["accounts"] and ladder.state != CANCELLED:  # who ordered before a gap has entered, and left at once
             compare_fills(found, where, ladder, rows["accounts"][id], rows)
     clean = [d for d in rows["decisions"] if d.outcome == "published" or any(v["gate"] == "minimum" for v in d.verdicts)]
     stored = sorted_as(clean, result)
