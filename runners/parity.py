@@ -152,7 +152,7 @@ def compare(found: Found, result: Result, rows: dict[str, Any], funding: dict[st
         found.compare("reference positions", where, dumps(ladder), tracker.ladder)
         stored = [(e.time, e.kind, e.price, e.weight, e.detail) for e in rows["events"].get(tracker.id, [])]
         found.compare("fills, stop moves and closes of positions", where, json_safe(told), json_safe(stored))
-        if mode == "live" and id in rows["accounts"] and ladder.state != CANCELLED:  # who ordered before a gap has entered, and left at once
+        if mode == "live" and id in rows["accounts"] and ladder.state != CANCELLED:  # a venue fills before a gap calls off
             compare_fills(found, where, ladder, rows["accounts"][id], rows)
     clean = [d for d in rows["decisions"] if d.outcome == "published" or any(v["gate"] == "minimum" for v in d.verdicts)]
     stored = sorted_as(clean, result)
