@@ -78,7 +78,7 @@ def arrays_of(x) -> list[np.ndarray]:
 def test_compiled_loops_work_in_the_arrays_they_were_given_and_keep_none(name):
     "Compiled units do not count references: whoever passes a unit keeps it alive, and gets the same arrays back."
     one = case(name, "sample")
-    if not have_numba() or not arrays_of(one.unit): pytest.skip("nothing to see")
+    if not have_numba() or not arrays_of(one.unit): pytest.skip("this unit holds no array")
     names = tuple("bar" if isinstance(x, Bar) else f"x{k}" for k, x in enumerate(one.inputs[0]))
     columns = [np.array([1.0] * 50) for _ in Bar._fields[2:10]]
     arguments = [np.arange(50), np.arange(50) + 1, *columns, np.zeros(50, bool), *(np.ones(50) for x in names if x != "bar")]
