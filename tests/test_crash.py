@@ -152,7 +152,7 @@ class Trap:
     "Kills a service as the venue takes, fills or cancels an order: the so-manieth time after it was set."
 
     def __init__(self, venue: Venue) -> None:
-        self.tell, self.left, self.service = venue.tell, 0, None
+        self.tell, self.left, self.service, self.fired = venue.tell, 0, None, 0
         venue.tell = self.heard  # type: ignore[method-assign]
 
     def set(self, service: Service, events: int) -> None:
@@ -164,7 +164,7 @@ class Trap:
             self.left -= 1
             if not self.left:
                 self.service.kill()
-                self.service = None
+                self.service, self.fired = None, self.fired + 1
 
 
 @pytest.mark.timeout(300)
@@ -181,20 +181,21 @@ async def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path):
     moments = [(START + dice.randrange((END - START) // venue.span) * venue.span, 0) for _ in range(6)]
     moments += [(dice.choice(busy), 0) for _ in range(6)] + [(dice.choice(entries[:-1]), dice.randint(1, 6)) for _ in range(8)]
     async with world(tmp_path / "killed") as (venue, telegram, services):
-        trap, kills, clock, last = Trap(venue), 0, asyncio.get_running_loop().time, END - 24 * venue.span
-        for moment, events in sorted((min(moment, last), events) for moment, events in moments):
+        trap, killed_at, clock = Trap(venue), [], asyncio.get_running_loop().time
+        for moment, events in sorted(moments):
             service, there = await services.start(), venue.time >= moment
             while venue.time < moment and not service.code.done():
                 await asyncio.sleep(0.0005)
             if events:
                 trap.set(service, events)
             until = clock() + (60.0 if events else dice.uniform(0.1, 1.0) if there else dice.uniform(0.0, 0.03))
-            while clock() < until and venue.time < last and not service.code.done():  # a fast machine must not reach the end first
+            reach = END if events else venue.time + 2 * venue.span  # so that a fast machine does not come to the end before the last kill
+            while clock() < until and venue.time < reach and not service.code.done():
                 await asyncio.sleep(0.0005)
             service.kill()
             assert await service.ended() == -signal.SIGKILL
-            kills += 1
-        assert kills == 20 and venue.phase != "done"
+            killed_at.append(venue.time)
+        assert len(killed_at) == 20 and trap.fired == 8 and len(set(killed_at)) >= 9 and venue.phase != "done"
         await services.finish()
         killed = await left_by(tmp_path / "killed", venue, telegram)
     for what, rows in whole.items():

@@ -176,11 +176,11 @@ def cross_check(strategy: Any, bars: Bars, single: Single = Single(), pipeline: 
 # %% ../../nbs/70_backtest/40_bridge.ipynb #bridge-picture
 def picture(run: Any) -> Any:
     "The interactive figure of a finished backtest of backtesting.py, without its visit counter. Call `output_notebook` after it."
-    from unittest.mock import patch
-
     from backtesting import _plotting
     from bokeh.io.state import curstate
-    with patch.object(_plotting, "_add_popcon", lambda: None), patch.object(_plotting, "show", lambda *_, **__: None):
-        figure = run.plot(filename="unwritten", open_browser=False, resample=False, plot_volume=False)
-    curstate().reset()      # or the next `show` would write that file
-    return figure
+    kept = _plotting._add_popcon, _plotting.show
+    _plotting._add_popcon, _plotting.show = (lambda: None), (lambda *_, **__: None)     # it has no option against either
+    try: return run.plot(filename="unwritten", open_browser=False, resample=False, plot_volume=False)
+    finally:
+        _plotting._add_popcon, _plotting.show = kept
+        curstate().reset()  # or the next `show` would write that file
