@@ -47,7 +47,7 @@ def test_units_are_listed_with_kind_warm_up_module_and_notebook(say, monkeypatch
     assert code == 0
     lines = {line.split()[1]: line for line in out.splitlines()[1:]}
     assert lines.keys() == {e.name for e in entries()}
-    for part in ("indicator", " 15 ", "perps_kit.indicators.atr", "nbs/20_indicators/05_atr.ipynb", "Average true range"):
+    for part in ("indicator", " 15 ", "perps_kit.indicators.atr", "nbs/20_indicators/30_atr.ipynb", "Average true range"):
         assert part in lines["atr"]
     assert "4000" in lines["ema_scalper"]
 

@@ -101,7 +101,7 @@ def test_a_failing_notebook_stops_the_build(build, tmp_path, monkeypatch):
 def site(tmp_path_factory):
     "A small site with plots, formulas and code, served on loopback."
     built = tmp_path_factory.mktemp("site")
-    only = [str(ROOT / "nbs" / name) for name in ("20_indicators/02_ema.ipynb", "20_indicators/05_atr.ipynb", "00_core/04_unit.ipynb")]
+    only = [str(ROOT / "nbs" / name) for name in ("20_indicators/11_ema.ipynb", "20_indicators/30_atr.ipynb", "00_core/04_unit.ipynb")]
     command = [sys.executable, str(ROOT / "docs/build.py"), "--only", *only]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PERPS_DOCS_BUILT": str(built)})
     assert done.returncode == 0, done.stdout + done.stderr
@@ -150,12 +150,12 @@ def test_the_site_names_no_other_host(site):
 def test_in_a_browser_plots_live_and_search_finds(site, browser):
     _, address = site
     page, wrong = browser
-    page.goto(f"{address}/nbs/20_indicators/02_ema.html", wait_until="networkidle")
+    page.goto(f"{address}/nbs/20_indicators/11_ema.html", wait_until="networkidle")
     page.wait_for_function("window.Bokeh && Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle", timeout=15_000)
     page.wait_for_function("document.querySelector('.bk-Figure') !== null", timeout=15_000)
     page.goto(f"{address}/search.html?q=EMA", wait_until="networkidle")
     page.wait_for_selector("#search-results li a", timeout=15_000)
-    assert "nbs/20_indicators/02_ema.html" in page.eval_on_selector_all("#search-results li a", "links => links.map(a => a.href).join()")
+    assert "nbs/20_indicators/11_ema.html" in page.eval_on_selector_all("#search-results li a", "links => links.map(a => a.href).join()")
     for name in ("index.html", "rooms/20_indicators.html", "api/perps_kit.indicators.ema.html"):
         page.goto(f"{address}/{name}", wait_until="networkidle")
     assert wrong == []
