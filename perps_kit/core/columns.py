@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from .bar import Bar, Bars
-from .compiled import SIGNAL_COLUMNS, column_arguments, drive_loop, fold_loop, gather_loop, have_numba
-from .features import Node, Plan, plan_of
+from .compiled import SIGNAL_COLUMNS, column_arguments, drive_loop, fold_loop, fused_loop, gather_loop, have_numba
+from .features import Node, Plan, Source, plan_of
 from .resample import Resample
 from .signal import Signal, no_signal
 from .stream import fresh
@@ -77,6 +77,19 @@ class Columns:
         out = np.full((len(output_fields(type(node.unit))), len(bars[0])), nan)
         fold_loop(node.unit, tuple(names), self.compiled)(fresh(node.unit), *bars, *self._readable(extra), out)
         return out
+
+    def fuse(self, strategy: Any) -> None:
+        "Fold the features of a strategy that come from the base candles alone in one pass, ahead of being asked for them."
+        plan, places, nodes = self.plan(strategy), {}, []
+        for i, node in enumerate(plan.nodes):
+            if node.minutes != plan.minutes or node.key in self._known or any(s.node >= 0 and s.node not in places for s in node.inputs): continue
+            places[i] = len(nodes)
+            nodes.append(node._replace(inputs=tuple(Source(places.get(s.node, -1), s.field) for s in node.inputs)))
+        if not nodes: return
+        widths = [len(output_fields(type(node.unit))) for node in nodes]
+        out = np.full((sum(widths), len(self.bars)), nan)
+        fused_loop(nodes, self.compiled)(tuple(fresh(node.unit) for node in nodes), *self.inputs(plan.minutes), out)
+        for node, rows in zip(nodes, np.split(out, np.cumsum(widths)[:-1]), strict=True): self._known[node.key] = rows
 
     def held(self, plan: Plan, i: int) -> np.ndarray:
         "The column of a node on the base bars: a higher timeframe's value from the close at which it became known."
