@@ -13,7 +13,8 @@ from perps_kit.backtest.run import Result, backtest
 from perps_kit.core.bar import Bars
 from perps_kit.core.stream import Stream
 from perps_kit.core.unit import same_bits
-from perps_kit.research.chart import candles, draw_lines, outcome_color, overview, refused_chart, stops, story, trade_chart
+from perps_kit.research.chart import outcome_color, overview, refused_chart, stops, story, trade_chart
+from perps_kit.research.picture import candles, line
 from perps_kit.research.results import equity_figure, group_figure, r_histogram, trades_in_time
 from perps_kit.trackers.plan import Rules
 
@@ -66,5 +67,5 @@ def test_results_are_drawn_with_and_without_trades(run):
 def test_lines_and_flat_bars(run):
     _, bars = run
     flat = Bars("WALK", 15, *bars.columns()[:-1], np.arange(len(bars)) % 2 == 0)
-    p = draw_lines(candles(flat[:50]), flat[:50], {"nothing yet": np.full(50, np.nan)})
+    p = line(candles(flat[:50]), flat[:50], np.full(50, np.nan), "nothing yet")
     assert json_item(p) and p.legend[0].location == "top_left"

@@ -15,7 +15,8 @@ from bokeh.plotting import figure
 from ..backtest.report import Record, Report, breakdown
 from ..backtest.statistics import mean_interval
 from ..core.clock import DAY
-from .chart import BAD, EVEN, GOOD, INK, MARK, canvas, outcome_color
+from .chart import outcome_color
+from .picture import BAD, EVEN, GOOD, INK, MARK, canvas
 
 # %% ../../nbs/75_research/20_results.ipynb #results-equity
 def equity_figure(report: Report, height: int = 260) -> figure:
