@@ -54,8 +54,14 @@ def candles(bars: Bars, title: str = "", height: int = 320, **options: Any) -> f
 
 # %% ../../nbs/75_research/05_picture.ipynb #picture-values
 def _legend(p: figure) -> None:
-    p.legend.location, p.legend.orientation, p.legend.click_policy = "top_left", "horizontal", "hide"
-    p.legend.border_line_color, p.legend.background_fill_alpha, p.legend.label_text_font_size = None, 0.7, "9pt"
+    "The legend above a chart, where it covers no candle; a click on an entry hides what it names."
+    legend: Any = p.legend[0]
+    legend.location, legend.orientation, legend.click_policy, legend.ncols = "top_left", "horizontal", "hide", 6
+    legend.border_line_color, legend.background_fill_alpha, legend.label_text_font_size = None, 0.7, "9pt"
+    if legend in p.center and (p.height or 0) > 200:
+        p.center.remove(legend)
+        p.add_layout(legend, "above")
+        legend.padding, legend.margin = 2, 0
 
 
 def _look(label: str, options: dict[str, Any]) -> dict[str, Any]: return dict(line_width=1.5, legend_label=label) | options
@@ -95,7 +101,8 @@ def boxes(p: figure, bars: Bars, first: Any, last: Any, bottom: Any, top: Any, l
     "Rectangles from the close of bar first[k] to the close of bar last[k], between two prices; arrays of the same length."
     first, last = np.asarray(first, np.int64), np.minimum(np.asarray(last, np.int64), len(bars) - 1)
     if not len(first): return p
-    ends: dict[str, Any] = dict(left=bars.close_time[first], right=bars.close_time[last], bottom=np.asarray(bottom, float), top=np.asarray(top, float))
+    ends: dict[str, Any] = dict(left=bars.close_time[first], right=bars.close_time[last])
+    ends |= dict(bottom=np.asarray(bottom, float), top=np.asarray(top, float))
     shade = _next(p, color)
     p.quad(**ends, fill_color=shade, fill_alpha=alpha, line_color=shade, line_alpha=min(1.0, 3 * alpha), legend_label=label)
     _legend(p)
