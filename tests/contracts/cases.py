@@ -1,7 +1,7 @@
 """What the contracts are held against: every registered unit with plausible inputs, every registered strategy, candles.
 
-A unit gets its inputs from the strategies that use it, wired as they wire it. One that no strategy uses is fed with bars or
-closes if that is all that it takes; otherwise MAKERS has to say how.
+A unit gets its inputs from the strategies that use it, wired as they wire it. One that no strategy uses is fed as its own `wired()`
+says, or with bars or closes if that is all that it takes; otherwise MAKERS has to say how.
 """
 from collections.abc import Callable
 from functools import cache
@@ -11,9 +11,10 @@ import numpy as np
 from fixtures.candles import real, walk
 
 from perps_kit.core.bar import Bar, Bars
-from perps_kit.core.features import Plan, plan_of
+from perps_kit.core.features import Feature, Plan, htf, plan_of
 from perps_kit.core.registry import Entry, entries, strategies, units
 from perps_kit.core.resample import Resample
+from perps_kit.core.signal import Signal, no_signal
 from perps_kit.core.stream import Step, Stream
 from perps_kit.core.unit import make, output_fields
 from perps_kit.data.sample import sample_bars
@@ -52,12 +53,29 @@ MAKERS: dict[type, Callable[[list[Bar]], Case]] = {
 }
 
 
-def simple(entry: Entry) -> Callable[[list[Bar]], Case] | None:
-    "A maker for a unit that has default parameters and takes one bar, or one price."
+class Looker(NamedTuple):
+    "Looks at features and never speaks, so that a stream steps them."
+    wishes: tuple[tuple[str, Feature], ...]
+
+    minutes, modes, filters, parts, spacing = 15, (), (), tuple, {}
+
+    def features(self) -> dict[str, Feature]: return dict(self.wishes)
+
+    def decide(self, now: Any, was: Any) -> Signal: return no_signal(())
+
+
+def wiring(entry: Entry, minutes: int = 0) -> dict[str, Feature] | None:
+    "A unit among the features that feed it, itself the last; None for one that is fed from something else than candles."
+    if hasattr(entry.cls, "wired"): return entry.cls.wired(minutes)
     hints = get_type_hints(entry.cls.update, localns={entry.cls.__name__: entry.cls})
     takes = [kind for name, kind in hints.items() if name != "return"]
-    if any(p.default is p.empty for p in _signature(entry.cls)) or takes not in ([Bar], [float]): return None
-    return lambda bars: Case(make(entry.cls), [(bar if takes == [Bar] else bar.close,) for bar in bars])
+    if entry.cls in MAKERS or any(p.default is p.empty for p in _signature(entry.cls)) or takes not in ([Bar], [float]): return None
+    return {entry.name: htf(minutes, make(entry.cls), "bar" if takes == [Bar] else "close")}
+
+
+def fed_from_candles() -> list[Entry]:
+    "The indicators that can be looked at over candles."
+    return [e for e in units() if e.kind == "indicator" and wiring(e)]
 
 
 def _signature(cls: type) -> list:
@@ -84,13 +102,13 @@ def case_names() -> list[str]:
     "Names of all cases: `strategy.feature`, or the name of a unit that no strategy uses."
     wired = [label for name in strategies() for label in {node: label for label, node in labels(name).items()}.values()]
     used = {type(node.unit) for name in strategies() for node in plan(name).nodes}
-    return wired + [e.name for e in units() if e.cls not in used and (e.cls in MAKERS or simple(e))]
+    return wired + [e.name for e in units() if e.cls not in used and (e.cls in MAKERS or wiring(e))]
 
 
 def uncovered() -> list[Entry]:
     "Registered units without a case."
     used = {type(node.unit) for name in strategies() for node in plan(name).nodes}
-    return [e for e in units() if e.cls not in used and e.cls not in MAKERS and not simple(e)]
+    return [e for e in units() if e.cls not in used and e.cls not in MAKERS and not wiring(e)]
 
 
 @cache
@@ -99,9 +117,10 @@ def case(name: str, series: str) -> Case:
     strategy, _, _ = name.partition(".")
     if strategy in strategies(): return lived(strategy, series).cases[labels(strategy)[name]]
     entry = next(e for e in entries() if e.name == name)
-    maker = MAKERS.get(entry.cls) or simple(entry)
-    assert maker
-    return maker(list(candles(series)[:LONGEST]))
+    if entry.cls in MAKERS: return MAKERS[entry.cls](list(candles(series)[:LONGEST]))
+    features = wiring(entry)
+    assert features
+    return stepped({"look": Looker(tuple(features.items()))}, candles(series)[:LONGEST]).cases[-1]
 
 
 class Spy:
@@ -125,7 +144,11 @@ class Lived(NamedTuple):
 @cache
 def lived(name: str, series: str) -> Lived:
     "The stream of a strategy over all of a series, plain Python."
-    stream, bars = Stream({name: chosen(name)}, "TEST", chosen(name).minutes), candles(series)
+    return stepped({name: chosen(name)}, candles(series))
+
+
+def stepped(strategies: dict[str, Any], bars: Bars) -> Lived:
+    stream = Stream(strategies, "TEST", bars.minutes)
     spies = stream.units = [Spy(unit) for unit in stream.units]
     values = [np.full((len(output_fields(type(node.unit))), len(bars)), np.nan) for node in stream.plan.nodes]
     steps = []

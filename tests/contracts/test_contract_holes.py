@@ -1,7 +1,7 @@
 "Missing candles: up to three are bridged by flat ones, after more everything begins anew, in the service as in research (quant_spec 0.4)."
 import numpy as np
 import pytest
-from cases import SERIES, candles, chosen
+from cases import SERIES, Looker, candles, chosen, fed_from_candles, wiring
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from quick import Quick
@@ -10,6 +10,7 @@ from perps_kit.backtest.run import lane
 from perps_kit.core.registry import strategies
 from perps_kit.core.stream import BRIDGED, Stream
 from perps_kit.core.unit import same_bits
+from perps_kit.data.look import look
 
 
 def without(bars, holes: dict[int, int]):
@@ -42,6 +43,22 @@ def test_every_strategy_takes_holes_alike_in_stream_and_lane(name, series):
     bars, rng = candles(series), np.random.default_rng(3)
     short = {int(at): int(rng.integers(1, BRIDGED + 1)) for at in rng.choice(np.arange(200, len(bars) - 10, 7), 60, replace=False)}
     compare(chosen(name), name, without(bars, short | {100: BRIDGED + 1, 150: 40}), None)
+
+
+@pytest.mark.parametrize("series", SERIES)
+@pytest.mark.parametrize("minutes", (0, 60), ids=("own", "hour"))
+@pytest.mark.parametrize("entry", fed_from_candles(), ids=lambda e: e.name)
+def test_every_indicator_takes_holes_alike_in_stream_and_look(entry, minutes, series):
+    "Warm before the first hole and after the last; on its own bars and on those of an hour."
+    features, bars = wiring(entry, minutes), candles(series)[:2400 if minutes else 900]
+    holes, rng = {600: BRIDGED + 1, 640: 40}, np.random.default_rng(len(entry.name))
+    holes |= {int(at): int(rng.integers(1, BRIDGED + 1)) for at in rng.choice(np.arange(100, len(bars) - 10, 7), 20, replace=False)}
+    bars, stream, live = without(bars, holes), Stream({"look": Looker(tuple(features.items()))}, "TEST", 15), []
+    for bar in bars: live += [stream.values[-1] for step in [stream.accept(bar)[-1]] if not step.bar.synthetic]
+    for compiled in (False, None):
+        seen = look(bars, compiled, **features)[-1]
+        table = np.array(live, float).reshape(len(bars), -1).T
+        assert same_bits(np.ascontiguousarray(np.atleast_2d(np.array(seen))), np.ascontiguousarray(table)), f"{compiled=}"
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,5 +1,7 @@
 "What every registered unit promises, held against all of them."
+import re
 import sys
+from inspect import Parameter as Argument
 from typing import NamedTuple
 
 import cases
@@ -11,7 +13,7 @@ from perps_kit.core.bar import Bar
 from perps_kit.core.compiled import fold_loop, have_numba
 from perps_kit.core.registry import Entry, units
 from perps_kit.core.stream import fresh
-from perps_kit.core.unit import dumps, fold, loads, output_fields, output_of, same_bits
+from perps_kit.core.unit import ParameterError, dumps, fold, loads, output_fields, output_of, parameters, same_bits
 
 over_cases = pytest.mark.parametrize("name", case_names())
 over_series = pytest.mark.parametrize("series", SERIES)
@@ -141,3 +143,16 @@ def test_warm_up_is_declared_and_true(name, series):
     first = next((k for k, y in enumerate(outputs, 1) if any(x == x for x in (y if isinstance(y, tuple) else (y,)))), None)
     assert first == one.unit.warmup(), f"it speaks first with input {first}, and declares {one.unit.warmup()}"
     assert not hasattr(one.unit, "settle") or one.unit.settle() >= one.unit.warmup()
+
+
+numbers = [(e, p) for e in units() if e.kind == "indicator" for p in parameters(e.cls).values() if p.type in (int, float)]
+
+
+@pytest.mark.parametrize("entry, parameter", numbers, ids=lambda x: x.name)
+def test_a_parameter_out_of_range_or_of_another_kind_is_refused_by_name_and_value(entry, parameter):
+    assert parameter.span, f"{entry.cls.__name__}.of: give {parameter.name} a Span, so that nonsense is refused"
+    wrong = [parameter.span.low - 1, parameter.span.high + 1, float("nan"), float("inf"), "9", True, None]
+    for value in wrong + ([parameter.span.low + 0.5] if parameter.type is int else []):
+        given = {p.name: p.span.low if p.default is Argument.empty else p.default for p in parameters(entry.cls).values() if p.span}
+        with pytest.raises(ParameterError, match=f"{entry.cls.__name__}: {parameter.name} = {re.escape(repr(value))} is "):
+            entry.cls.of(**given | {parameter.name: value})
