@@ -32,5 +32,5 @@ class RMA(NamedTuple):
         if isnan(x): return self, nan
         k = self.k + 1
         if k < self.n: return RMA(self.n, k, self.y + x), nan
-        y = (self.y + x) / self.n if k == self.n else (self.y * (self.n - 1) + x) / self.n  # nonzero: n is at least 1
+        y = (self.y + x) / self.n if k == self.n else self.y + (x - self.y) * (1.0 / self.n)  # nonzero: n is at least 1
         return RMA(self.n, k, y), y
