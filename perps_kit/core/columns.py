@@ -74,7 +74,7 @@ class Columns:
                 field = output_fields(type(plan.nodes[source.node].unit)).index(source.field)
                 same = plan.nodes[source.node].minutes == node.minutes
                 extra.append((self.node if same else self.held)(plan, source.node)[field])
-        out = np.full((len(output_fields(type(node.unit))), len(bars[0])), nan)
+        out = np.empty((len(output_fields(type(node.unit))), len(bars[0])))
         fold_loop(node.unit, tuple(names), self.compiled)(fresh(node.unit), *bars, *self._readable(extra), out)
         return out
 
@@ -87,7 +87,7 @@ class Columns:
             nodes.append(node._replace(inputs=tuple(Source(places.get(s.node, -1), s.field) for s in node.inputs)))
         if not nodes: return
         widths = [len(output_fields(type(node.unit))) for node in nodes]
-        out = np.full((sum(widths), len(self.bars)), nan)
+        out = np.empty((sum(widths), len(self.bars)))
         fused_loop(nodes, self.compiled)(tuple(fresh(node.unit) for node in nodes), *self.inputs(plan.minutes), out)
         for node, rows in zip(nodes, np.split(out, np.cumsum(widths)[:-1]), strict=True): self._known[node.key] = rows
 
