@@ -82,7 +82,8 @@ class Columns:
         "Fold the features of a strategy that come from the base candles alone in one pass, ahead of being asked for them."
         plan, places, nodes = self.plan(strategy), {}, []
         for i, node in enumerate(plan.nodes):
-            if node.minutes != plan.minutes or node.key in self._known or any(s.node >= 0 and s.node not in places for s in node.inputs): continue
+            apart = node.minutes != plan.minutes or any(s.node >= 0 and s.node not in places for s in node.inputs)
+            if apart or node.key in self._known: continue
             places[i] = len(nodes)
             nodes.append(node._replace(inputs=tuple(Source(places.get(s.node, -1), s.field) for s in node.inputs)))
         if not nodes: return

@@ -18,7 +18,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from .bar import Bar
-from .features import Node, Plan
+from .features import Node, Plan, Source
 from .signal import Signal
 from .stamp import is_ours, stamp
 from .unit import output_fields, output_of
@@ -121,14 +121,21 @@ def run(unit, {BAR}, {"".join(name + ", " for name in extra)}out):
 # %% ../../nbs/00_core/11_compiled.ipynb #compiled-fused
 def fused_loop(nodes: list[Node], compiled: bool) -> Any:
     "`run(units, bar columns, out)` for nodes fed from the bar or from earlier ones among them; out: (fields of all, n)."
-    source, row = f"{_import(Bar)}\n@njit(cache=True)\ndef run(units, {BAR}, out):\n    {', '.join(f'u{k}' for k in range(len(nodes)))}, = units\n", 0
-    source += "    for i in range(len(b_open_time)):\n"
+    def given(s: Source) -> str:
+        if s.node < 0: return f"b_{s.field}[i]" if s.field else _bar("i")
+        return f"y{s.node}.{s.field}" if s.field else f"y{s.node}"
+    held, turns, row = "".join(f"u{k}, " for k in range(len(nodes))), "", 0
     for k, node in enumerate(nodes):
-        given = (f"y{s.node}{'.' + s.field if s.field else ''}" if s.node >= 0 else f"b_{s.field}[i]" if s.field else _bar("i") for s in node.inputs)
-        source += f"        u{k}, y{k} = u{k}.update({', '.join(given)})\n"
+        turns += f"        u{k}, y{k} = u{k}.update({', '.join(map(given, node.inputs))})\n"
         for field in output_fields(type(node.unit)):
-            source += f"        out[{row}, i] = y{k}{'.' + field if field else ''}\n"
+            turns += f"        out[{row}, i] = y{k}{'.' + field if field else ''}\n"
             row += 1
+    source = f"""{_import(Bar)}
+@njit(cache=True)
+def run(units, {BAR}, out):
+    {held}= units
+    for i in range(len(b_open_time)):
+{turns}"""
     return loop("fused", source, stamp(*(node.unit for node in nodes)), compiled).run
 
 # %% ../../nbs/00_core/11_compiled.ipynb #compiled-gather

@@ -73,7 +73,8 @@ def check_parameters(cls: type, given: dict[str, Any]) -> None:
         p = known[name]
         if p.type in (int, float) and (isinstance(value, bool) or not isinstance(value, (int, float)) or value != value):
             raise ParameterError(f"{cls.__name__}: {name} = {value!r} is not a number")
-        if p.type is int and not float(value).is_integer(): raise ParameterError(f"{cls.__name__}: {name} = {value!r} is not a whole number")
+        if p.type is int and not float(value).is_integer():
+            raise ParameterError(f"{cls.__name__}: {name} = {value!r} is not a whole number")
         if p.span and not p.span.low <= value <= p.span.high:
             raise ParameterError(f"{cls.__name__}: {name} = {value!r} is outside {p.span.low} to {p.span.high}")
 
