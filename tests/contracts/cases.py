@@ -5,14 +5,14 @@ says, or with bars or closes if that is all that it takes; otherwise MAKERS has 
 """
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 import numpy as np
 from fixtures.candles import real, walk
 
 from perps_kit.core.bar import Bar, Bars
-from perps_kit.core.features import Feature, Plan, htf, plan_of
-from perps_kit.core.registry import Entry, entries, strategies, units
+from perps_kit.core.features import Feature, Plan, plan_of
+from perps_kit.core.registry import Entry, entries, strategies, units, wiring
 from perps_kit.core.resample import Resample
 from perps_kit.core.signal import Signal, no_signal
 from perps_kit.core.stream import Step, Stream
@@ -64,23 +64,14 @@ class Looker(NamedTuple):
     def decide(self, now: Any, was: Any) -> Signal: return no_signal(())
 
 
-def wiring(entry: Entry, minutes: int = 0) -> dict[str, Feature] | None:
-    "A unit among the features that feed it, itself the last; None for one that is fed from something else than candles."
-    if hasattr(entry.cls, "wired"): return entry.cls.wired(minutes)
-    hints = get_type_hints(entry.cls.update, localns={entry.cls.__name__: entry.cls})
-    takes = [kind for name, kind in hints.items() if name != "return"]
-    if entry.cls in MAKERS or any(p.default is p.empty for p in _signature(entry.cls)) or takes not in ([Bar], [float]): return None
-    return {entry.name: htf(minutes, make(entry.cls), "bar" if takes == [Bar] else "close")}
+def fed(entry: Entry, minutes: int = 0) -> dict[str, Feature] | None:
+    "How a unit is fed from candles; None for one that has a maker of its own."
+    return None if entry.cls in MAKERS else wiring(entry.cls, minutes)
 
 
 def fed_from_candles() -> list[Entry]:
     "The indicators that can be looked at over candles."
-    return [e for e in units() if e.kind == "indicator" and wiring(e)]
-
-
-def _signature(cls: type) -> list:
-    from inspect import signature
-    return [p for name, p in signature(cls.of if hasattr(cls, "of") else cls).parameters.items() if name != "cls"]
+    return [e for e in units() if e.kind == "indicator" and fed(e)]
 
 
 @cache
@@ -102,13 +93,13 @@ def case_names() -> list[str]:
     "Names of all cases: `strategy.feature`, or the name of a unit that no strategy uses."
     wired = [label for name in strategies() for label in {node: label for label, node in labels(name).items()}.values()]
     used = {type(node.unit) for name in strategies() for node in plan(name).nodes}
-    return wired + [e.name for e in units() if e.cls not in used and (e.cls in MAKERS or wiring(e))]
+    return wired + [e.name for e in units() if e.cls not in used and (e.cls in MAKERS or fed(e))]
 
 
 def uncovered() -> list[Entry]:
     "Registered units without a case."
     used = {type(node.unit) for name in strategies() for node in plan(name).nodes}
-    return [e for e in units() if e.cls not in used and e.cls not in MAKERS and not wiring(e)]
+    return [e for e in units() if e.cls not in used and e.cls not in MAKERS and not fed(e)]
 
 
 @cache
@@ -118,7 +109,7 @@ def case(name: str, series: str) -> Case:
     if strategy in strategies(): return lived(strategy, series).cases[labels(strategy)[name]]
     entry = next(e for e in entries() if e.name == name)
     if entry.cls in MAKERS: return MAKERS[entry.cls](list(candles(series)[:LONGEST]))
-    features = wiring(entry)
+    features = fed(entry)
     assert features
     return stepped({"look": Looker(tuple(features.items()))}, candles(series)[:LONGEST]).cases[-1]
 

@@ -1,7 +1,7 @@
 "Missing candles: up to three are bridged by flat ones, after more everything begins anew, in the service as in research (quant_spec 0.4)."
 import numpy as np
 import pytest
-from cases import SERIES, Looker, candles, chosen, fed_from_candles, wiring
+from cases import SERIES, Looker, candles, chosen, fed, fed_from_candles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from quick import Quick
@@ -50,7 +50,7 @@ def test_every_strategy_takes_holes_alike_in_stream_and_lane(name, series):
 @pytest.mark.parametrize("entry", fed_from_candles(), ids=lambda e: e.name)
 def test_every_indicator_takes_holes_alike_in_stream_and_look(entry, minutes, series):
     "Warm before the first hole and after the last; on its own bars and on those of an hour."
-    features, bars = wiring(entry, minutes), candles(series)[:2400 if minutes else 900]
+    features, bars = fed(entry, minutes), candles(series)[:2400 if minutes else 900]
     holes, rng = {600: BRIDGED + 1, 640: 40}, np.random.default_rng(len(entry.name))
     holes |= {int(at): int(rng.integers(1, BRIDGED + 1)) for at in rng.choice(np.arange(100, len(bars) - 10, 7), 20, replace=False)}
     bars, stream, live = without(bars, holes), Stream({"look": Looker(tuple(features.items()))}, "TEST", 15), []
