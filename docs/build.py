@@ -159,6 +159,10 @@ def lay_out(paths: list[Path]) -> None:
         nbformat.write(page(notebook, path), target)
         if len(name.parts) > 1:
             rooms.setdefault(name.parts[0], []).append((f"/nbs/{name}", heading, line))
+    for picture in NBS.rglob("*.svg"):
+        place = SOURCE / "nbs" / picture.relative_to(NBS)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, place)
     (BUILT / "draws.json").write_text(json.dumps(draws))
     known, cards = json.loads((HERE / "rooms.json").read_text(encoding="utf-8")), []
     for room, pages in rooms.items():

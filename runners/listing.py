@@ -25,6 +25,39 @@ def listed(kind: str | None = None) -> list[dict[str, Any]]:
     ]
 
 
+def described(name: str) -> dict[str, Any]:
+    "Parameters with their ranges, what feeds it and what it gives, for one unit or strategy; ConfigError for an unknown name."
+    from perps_kit.core.registry import entries, wiring
+    from perps_kit.core.unit import output_fields, parameters
+    from runners.errors import ConfigError
+
+    known = {e.name: e for e in entries()}
+    if name not in known:
+        near = get_close_matches(name, known, 1, 0.5)
+        raise ConfigError(f"no unit is called {name}: " + (f"did you mean {near[0]}?" if near else "`perps-kit units` lists them"))
+    e = known[name]
+    decides = hasattr(e.cls, "decide")
+    fed = e.cls().features() if decides and warmup(e.cls) is not None else None if decides else wiring(e.cls)
+    return dict(
+        kind=e.kind,
+        name=e.name,
+        summary=e.summary,
+        call=f"{e.cls.__name__}{'.of' if hasattr(e.cls, 'of') else ''}(...)",
+        module=e.module,
+        notebook=e.notebook,
+        warmup=warmup(e.cls),
+        parameters=[
+            dict(name=p.name, type=p.type.__name__, default=p.default if isinstance(p.default, (int, float, str)) else None,
+                 low=p.span.low if p.span else None, high=p.span.high if p.span else None)
+            for p in parameters(e.cls).values()
+        ],
+        inputs=None if fed is None else {
+            label: dict(unit=type(f.unit).__name__, inputs=list(f.inputs), minutes=f.minutes) for label, f in fed.items()
+        },
+        outputs=[] if decides else [field or "a number" for field in output_fields(e.cls)],
+    )
+
+
 def warmup(cls: type) -> int | None:
     "Bars until the default instance of a unit or strategy speaks; None where there is no default or no warm-up."
     from perps_kit.core.unit import make

@@ -40,6 +40,24 @@ def units(rows: list[dict[str, Any]], width: int) -> Table:
     return table
 
 
+def unit(facts: dict[str, Any]) -> Group:
+    "One unit: what it is, its parameters with their ranges, what feeds it, what it gives."
+    warm = "" if facts["warmup"] is None else f", speaks first at bar {facts['warmup']}"
+    lines = [f"{facts['summary']}", f"{facts['call']} of {facts['module']}{warm}", f"explained in {facts['notebook'] or 'its own package'}"]
+    of = columns(("parameter", "type"), ("default", "from", "to"))
+    for p in facts["parameters"]:
+        values = (p[k] for k in ("default", "low", "high"))
+        of.add_row(p["name"], p["type"], *("" if x is None else f"{x:g}" if isinstance(x, float) else str(x) for x in values))
+    fed = columns(("fed from", "unit", "with"))
+    for label, f in (facts["inputs"] or {}).items():
+        fed.add_row(label, f["unit"], ", ".join(f["inputs"]) + (f" of {f['minutes']} minutes" if f["minutes"] else ""))
+    parts: list[Any] = [Text(facts["name"], style="bold"), Text("\n".join(lines))]
+    parts += [table for table in (of, fed) if table.row_count]
+    if facts["outputs"]:
+        parts.append(Text(f"gives {', '.join(facts['outputs'])}"))
+    return Group(*parts)
+
+
 def head(report: dict[str, Any]) -> Text:
     "What was run, over what, and how sure one may be."
     symbols, basis, days = report["symbols"], report["basis"], report["equity"]["days"]

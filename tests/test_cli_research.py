@@ -42,6 +42,17 @@ def folder(tmp_path_factory) -> Path:
     return where
 
 
+def test_one_unit_is_told_with_its_ranges_inputs_and_outputs(say):
+    code, out, _ = say("units", "structure")
+    assert code == 0 and all(word in out for word in ("structure", "swings.kind", "trend", "wick"))
+    facts = json.loads(say("units", "ema", "--json")[1])
+    assert facts["parameters"] == [dict(name="n", type="int", default=20, low=1, high=1000)]
+    assert facts["outputs"] == ["a number"] and facts["inputs"] == dict(ema=dict(unit="EMA", inputs=["close"], minutes=0))
+    told = json.loads(say("units", "ema_scalper", "--json")[1])
+    assert told["inputs"]["zones"]["unit"] == "Zones" and not told["outputs"]
+    for name in ("ladder", "resample"): assert say("units", name)[0] == 0
+
+
 def test_units_are_listed_with_kind_warm_up_module_and_notebook(say, monkeypatch):
     code, out, _ = say("units")
     assert code == 0
@@ -130,6 +141,8 @@ def refused(answer: tuple[int, str, str], *told: str) -> None:
     (["backtest", "--start", "2030-01-01"], ["in the time asked for"]),
     (["backtest", "--data", "nowhere/at/all"], ["nowhere/at/all", "no such file"]),
     (["units", "--kind", "indicatr"], ["did you mean indicator?"]),
+    (["units", "swing"], ["did you mean swings?"]),
+    (["units", "qqqqq"], ["`perps-kit units` lists them"]),
     (["parity", "-s", "NOPEUSDT"], ["NOPEUSDT"]),
 ], ids=lambda x: " ".join(x) if isinstance(x, list) else "")
 def test_what_cannot_be_used_is_refused_in_one_sentence(say, words, told): refused(say(*words), *told)

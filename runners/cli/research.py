@@ -17,13 +17,30 @@ Parameters = Annotated[list[str] | None, typer.Option(
 Moment = Annotated[str | None, typer.Option(help="Like 2026-08-01 or 2026-08-01T12:00, UTC.")]
 
 
+def named(incomplete: str) -> list[str]:
+    "Names of units and strategies, for the shell's completion."
+    from perps_kit.core.registry import entries
+
+    return [e.name for e in entries() if e.name.startswith(incomplete)]
+
+
 def units(
+    name: Annotated[str | None, typer.Argument(help="One of them: its parameters, inputs and outputs.", autocompletion=named)] = None,
     as_json: Json = False,
     kind: Annotated[str | None, typer.Option(help="Only this kind, such as indicator or strategy.")] = None,
 ) -> None:
-    "List every registered unit and strategy."
-    from runners.listing import listed
+    "List every registered unit and strategy, or tell all about one."
+    from runners.listing import described, listed
 
+    if name is not None:
+        from runners.listing_tables import unit
+
+        facts = described(name)
+        if as_json:
+            typer.echo(json.dumps(facts))
+        else:
+            terminal().print(unit(facts))
+        return
     rows = listed(kind)
     if as_json:
         typer.echo(json.dumps(rows))
