@@ -34,9 +34,17 @@ def script(name: str, *arguments: str) -> tuple[str, ...]:
     return sys.executable, f"tools/{name}.py", *arguments
 
 
+def tests(*arguments: str) -> tuple[str, ...]:
+    return tool("pytest", "--no-header", "--color=no", "-p", "no:cacheprovider", "-rfE", *arguments)
+
+
+# What concerns units alone runs beside the rest: the two together fill both lanes.
+UNITS = ["tests/contracts", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_indicators_*.py"))]
+
 # The longest first: two lanes then end at about the same time.
 CHECKS = (
-    Check("pytest", "tests pass", tool("pytest", "--no-header", "--color=no", "-p", "no:cacheprovider", "-rfE")),
+    Check("pytest", "tests pass", tests(*(f"--ignore={path}" for path in UNITS))),
+    Check("units", "units keep their contracts", tests(*UNITS)),
     Check("wheel", "the wheel alone runs", script("wheel_check")),
     Check("notebooks", "notebooks execute", script("notebooks", "test", "--workers", "1")),
     Check("pyright", "types agree", tool("pyright")),
@@ -136,7 +144,7 @@ def main(names: list[str]) -> int:
     red = [result.check.name for result in results if not result.passed]
     print(f"{len(results)} checks in {time.monotonic() - began:.1f} s: {'all green' if not red else 'red: ' + ', '.join(red)}")
     for result in results:
-        if result.check.name == "pytest": print(closing_line(result.output))
+        if result.check.name in ("pytest", "units"): print(closing_line(result.output))
     return 1 if red else 0
 
 
