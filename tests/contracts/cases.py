@@ -4,6 +4,7 @@ A unit gets its inputs from the strategies that use it, wired as they wire it. O
 says, or with bars or closes if that is all that it takes; otherwise MAKERS has to say how.
 """
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from perps_kit.core.signal import Signal, no_signal
 from perps_kit.core.stream import Step, Stream
 from perps_kit.core.unit import make, output_fields
 from perps_kit.data.sample import sample_bars
+from perps_kit.indicators.cvd import TradeCVD
 from perps_kit.trackers.ladder import Ladder
 
 LONGEST = 800       # inputs of a unit
@@ -26,9 +28,16 @@ LONGEST = 800       # inputs of a unit
 @cache
 def candles(series: str) -> Bars:
     "A series by name; recorded ones skip the test where they are not at hand."
-    if series == "recorded": return real("SOL", 30_000, 7000)
-    if series == "ties": return walk(2, 5000, tick=0.5, step=0.5)
+    if series == "recorded": return with_takers(real("SOL", 30_000, 7000))
+    if series == "ties": return with_takers(walk(2, 5000, tick=0.5, step=0.5))
     return sample_bars("SOLUSDT")[:7000]
+
+
+def with_takers(bars: Bars) -> Bars:
+    "The series with a made-up share of taker buys, lost for two bars, so that order flow has something to read and to lose."
+    bought = bars.volume * np.random.default_rng(len(bars)).beta(8.0, 8.0, len(bars))
+    bought[300:302] = np.nan
+    return replace(bars, taker_buy=bought)
 
 
 SERIES = ("sample", "recorded", "ties")
@@ -47,7 +56,18 @@ def ladder(bars: list[Bar]) -> Case:
     return Case(Ladder.of(1, first, 0.94 * first, 0.004 * first, tick=0.01), [(bar, *two) for bar, two in zip(bars, paid, strict=True)])
 
 
+def trades(bars: list[Bar]) -> list[tuple[float, float, float, float]]:
+    "Time, price, quantity, buyer is maker; some late by up to ten seconds, some silence, and ticks of the clock without a trade."
+    rng = np.random.default_rng(len(bars))
+    wait = np.where(rng.random(len(bars)) < 0.02, 90_000.0, rng.exponential(400.0, len(bars)))
+    times = np.floor(1.7e12 + np.cumsum(wait) - np.where(rng.random(len(bars)) < 0.1, 10_000.0 * rng.random(len(bars)), 0.0)).tolist()
+    ticks, makers = (rng.random(len(bars)) < 0.1).tolist(), (rng.random(len(bars)) < 0.5).tolist()
+    rows = zip(times, bars, ticks, makers, strict=True)
+    return [(t, bar.close, 0.0 if tick else bar.volume, float(maker)) for t, bar, tick, maker in rows]
+
+
 MAKERS: dict[type, Callable[[list[Bar]], Case]] = {
+    TradeCVD: lambda bars: Case(TradeCVD.of(), [(quantity, maker) for _, _, quantity, maker in trades(bars)]),
     Resample: lambda bars: Case(Resample(60, 15), [(bar,) for bar in bars]),
     Ladder: ladder,
 }
