@@ -65,7 +65,7 @@ def test_a_day_of_recorded_trades_agrees_with_its_minutes(ape):
 
 
 def test_the_flag_means_what_the_venue_counts_in_its_own_candles():
-    "Between two updates of a forming candle whose trades were all recorded, the taker volume grows by what the flag says, to the last digit."
+    "Between two updates of a forming candle whose trades were all recorded, taker volume grows by what the flag says, to the last digit."
     candles, trades, compared = {}, {}, 0
     with gzip.open(recorded("exchange_captures/BINANCE_FUTURES.ws.1.0.gz"), "rt") as lines:
         for text in lines:
