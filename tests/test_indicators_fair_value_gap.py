@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perps_kit.core.bar import Bars
-from perps_kit.core.unit import ParameterError, fold
+from perps_kit.core.features import on
+from perps_kit.core.unit import ParameterError, fold, same_bits
+from perps_kit.data.look import look
 from perps_kit.indicators.atr import ATR
 from perps_kit.indicators.fair_value_gap import FairValueGap, Gap, GapView, gaps_over
 
@@ -181,6 +183,13 @@ def test_nothing_is_said_while_warming_up():
         assert all(map(isnan, row)) and unit.k == 0
     rows = fold(unit, [(candle(k, 100, 100, 100, 100), 1.0) for k in range(4)])[1]
     assert all(map(isnan, rows[1])) and rows[2] == rows[3] == NOTHING
+
+
+def test_a_small_table_is_compiled_alike():
+    pytest.importorskip("numba")
+    wish = FairValueGap.wired() | dict(fair_value_gap=on(FairValueGap.of(minimum=0.0, age=400, capacity=4), "bar", "atr"))
+    plain, compiled = (look(walk(8, 900), compiled, **wish).fair_value_gap for compiled in (False, True))
+    assert same_bits(plain, compiled) and (plain.bullish + plain.bearish == 4).any()
 
 
 def test_fates_go_on_where_a_unit_has_been_before():

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perps_kit.core.bar import Bars
-from perps_kit.core.unit import ParameterError, fold
+from perps_kit.core.features import on
+from perps_kit.core.unit import ParameterError, fold, same_bits
 from perps_kit.data.look import look
 from perps_kit.indicators.order_block import Block, BlockView, OrderBlock, blocks_over
 
@@ -215,6 +216,14 @@ def test_flat_prices():
 def flat(n: int) -> Bars:
     five = np.full(n, 5.0)
     return Bars.from_columns("FLAT", 15, 900_000 * np.arange(n), five, five, five, five, five)
+
+
+def test_whole_candles_in_a_small_table_are_compiled_alike():
+    pytest.importorskip("numba")
+    wish, fed = OrderBlock.wired(), ("bar", "atr", "structure.code", "swings.high_ago", "swings.low_ago")
+    wish |= dict(order_block=on(OrderBlock.of(displacement=0.0, full=1, capacity=4), *fed))
+    plain, compiled = (look(walk(8, 900), compiled, **wish).order_block for compiled in (False, True))
+    assert same_bits(plain, compiled) and (plain.event == 1).any() and (plain.event == -1).any()
 
 
 def test_fates_go_on_where_a_unit_has_been_before():

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perps_kit.core.bar import Bars
-from perps_kit.core.unit import ParameterError, fold
+from perps_kit.core.features import on
+from perps_kit.core.unit import ParameterError, fold, same_bits
+from perps_kit.data.look import look
 from perps_kit.indicators.structure import BOS_DOWN, BOS_UP, CHOCH_DOWN, CHOCH_UP, Structure, StructureView
 from perps_kit.indicators.swings import Swings
 
@@ -177,6 +179,13 @@ def test_flat_prices_and_warm_up():
     out = rows([candle(i, 5, 5, 5, 5) for i in range(30)], 3)
     assert all(map(isnan, [x for row in out[:6] for x in row])) and {row.code for row in out[6:]} == {0.0}
     assert out[-1] == StructureView(0.0, 0.0, inf, inf, inf, inf, inf, -inf, 0.0, 0.0)
+
+
+def test_wicks_are_compiled_alike():
+    pytest.importorskip("numba")
+    wish = Structure.wired() | dict(structure=on(Structure.of(wick=1), "bar", "swings.kind", "swings.high", "swings.low"))
+    plain, compiled = (look(walk(8, 900, tick=0.5), compiled, **wish).structure for compiled in (False, True))
+    assert same_bits(plain, compiled) and (plain.code == 1).any()
 
 
 def test_higher_timeframes_ask_for_swings_of_strength_three():
