@@ -12,29 +12,33 @@ from typing import Annotated, NamedTuple
 from ..core.arith import ratio
 from ..core.bar import Bar
 from ..core.unit import Span, checked
-from .rma import RMA
+from .rma import wilder
 
 # %% ../../nbs/20_indicators/30_atr.ipynb #atr-unit
 class ATR(NamedTuple):
     "Average true range (Wilder), seeded by the mean of the first n true ranges."
-    mean: RMA
+    n: int                      # true ranges that the average remembers
+    k: int = 0                  # true ranges seen
+    y: float = 0.0              # the average; while k < n, the sum so far
     last: float = nan           # previous close
 
     @classmethod
     @checked
     def of(cls, n: Annotated[int, Span(1, 500)] = 14) -> "ATR":
         "A range that has seen nothing yet."
-        return cls(RMA.of(n))
+        return cls(n)
 
-    def warmup(self) -> int: return self.mean.n + 1
+    def warmup(self) -> int: return self.n + 1
 
-    def settle(self) -> int: return 4 * self.mean.n
+    def settle(self) -> int: return 4 * self.n
 
     def update(self, bar: Bar) -> "tuple[ATR, float]":
-        if isnan(self.last): return ATR(self.mean, bar.close), nan
-        reach = max(bar.high - bar.low, abs(bar.high - self.last), abs(bar.low - self.last))
-        mean, y = self.mean.update(reach)
-        return ATR(mean, bar.close), y
+        n, k, y, last = self
+        if isnan(last): return ATR(n, k, y, bar.close), nan
+        high, low = bar.high, bar.low
+        reach = (high if high > last else last) - (low if low < last else last)
+        k, y = k + 1, wilder(y, reach, n, k + 1)
+        return ATR(n, k, y, bar.close), (y if k >= n else nan)
 
 # %% ../../nbs/20_indicators/30_atr.ipynb #atr-percent
 def atr_percent(atr: float, close: float) -> float:

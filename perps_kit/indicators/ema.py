@@ -30,7 +30,8 @@ class EMA(NamedTuple):
 
     def update(self, x: float) -> "tuple[EMA, float]":
         if isnan(x): return self, nan
-        k = self.k + 1
-        weight = 1.0 / k if k <= self.n else 2.0 / (self.n + 1)  # nonzero: k and n are at least 1
-        y = self.y + weight * (x - self.y)
-        return EMA(self.n, k, y), (y if k >= self.n else nan)
+        n, k, y = self
+        k = k + 1
+        weight = 2.0 / (n + 1) if k > n else 1.0 / k  # nonzero: k and n are at least 1
+        y = y + weight * (x - y)
+        return EMA(n, k, y), (y if k >= n else nan)

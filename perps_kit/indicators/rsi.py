@@ -10,29 +10,33 @@ from math import isnan, nan
 from typing import Annotated, NamedTuple
 
 from ..core.unit import Span, checked
-from .rma import RMA
+from .rma import wilder
 
 # %% ../../nbs/20_indicators/20_rsi.ipynb #rsi-unit
 class RSI(NamedTuple):
     "Relative strength index (Wilder): 0 to 100, 50 where nothing moved."
-    gain: RMA
-    loss: RMA
+    n: int                      # changes that the averages remember
+    k: int = 0                  # changes seen
+    gain: float = 0.0           # Wilder's average of the gains
+    loss: float = 0.0
     last: float = nan           # previous close
 
     @classmethod
     @checked
     def of(cls, n: Annotated[int, Span(1, 500)] = 14) -> "RSI":
         "An index that has seen nothing yet."
-        return cls(RMA.of(n), RMA.of(n))
+        return cls(n)
 
-    def warmup(self) -> int: return self.gain.n + 1
+    def warmup(self) -> int: return self.n + 1
 
-    def settle(self) -> int: return 4 * self.gain.n
+    def settle(self) -> int: return 4 * self.n
 
     def update(self, x: float) -> "tuple[RSI, float]":
         if isnan(x): return self, nan
-        if isnan(self.last): return RSI(self.gain, self.loss, x), nan
-        gain, g = self.gain.update(max(x - self.last, 0.0))
-        loss, b = self.loss.update(max(self.last - x, 0.0))
-        y = 50.0 if g + b == 0.0 else 100.0 * g / (g + b)  # nonzero: tested before
-        return RSI(gain, loss, x), (nan if isnan(g) else y)
+        n, k, gain, loss, last = self
+        if isnan(last): return RSI(n, k, gain, loss, x), nan
+        k, change = k + 1, x - last
+        gain = wilder(gain, change if change > 0.0 else 0.0, n, k)
+        loss = wilder(loss, -change if change < 0.0 else 0.0, n, k)
+        y = 100.0 * gain / (gain + loss) if gain + loss > 0.0 else 50.0  # nonzero: tested before
+        return RSI(n, k, gain, loss, x), (y if k >= n else nan)

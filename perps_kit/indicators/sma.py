@@ -35,10 +35,11 @@ class SMA(NamedTuple):
 
     def update(self, x: float) -> "tuple[SMA, float]":
         if isnan(x): return self, nan
-        k, at, same = self.k + 1, self.at + 1, self.same + 1 if x == self.last else 1
-        lap = self.lap + x
-        total = self.total + x - float(self.ring[self.at])  # within: at wraps at n
-        self.ring[self.at] = x  # within: the same
-        if at == self.n: at, total, lap = 0, lap, 0.0
-        if same >= self.n: total = self.n * x
-        return SMA(self.n, self.ring, k, at, same, x, total, lap), (total / self.n if k >= self.n else nan)
+        n, ring, k, at, same, last, total, lap = self
+        k, same, lap = k + 1, same + 1 if x == last else 1, lap + x
+        total = total + x - float(ring[at])  # within: at wraps at n
+        ring[at] = x  # within: the same
+        at = at + 1
+        if at == n: at, total, lap = 0, lap, 0.0
+        if same >= n: total = n * x
+        return SMA(n, ring, k, at, same, x, total, lap), (total / n if k >= n else nan)
