@@ -33,6 +33,7 @@ def canvas(title: str = "", height: int = 320, over_time: bool = True, **options
     p.axis.minor_tick_line_color = None
     p.axis.axis_label_text_font_style, p.axis.axis_label_text_color = "normal", INK
     p.title.text_color, p.title.text_font_style = INK, "bold"
+    p.yaxis.formatter.use_scientific = False
     if over_time: p.xaxis.formatter = DatetimeTickFormatter(**DAYS)
     return p
 
