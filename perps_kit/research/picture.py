@@ -33,7 +33,6 @@ def canvas(title: str = "", height: int = 320, over_time: bool = True, **options
     p.axis.minor_tick_line_color = None
     p.axis.axis_label_text_font_style, p.axis.axis_label_text_color = "normal", INK
     p.title.text_color, p.title.text_font_style = INK, "bold"
-    p.yaxis.formatter.use_scientific = False
     if over_time: p.xaxis.formatter = DatetimeTickFormatter(**DAYS)
     return p
 
@@ -147,7 +146,8 @@ def known_at(p: figure, bars: Bars, pivot: Any, price: Any, known: Any, label: s
 # %% ../../nbs/75_research/05_picture.ipynb #picture-panes
 def pane(p: figure, title: str = "", height: int = 140, levels: tuple[float, ...] = (), **options: Any) -> figure:
     "An empty figure below, on the same time axis; `levels` are drawn as dashed lines."
-    q = canvas(title, height, x_range=p.x_range, **options)
+    q: Any = canvas(title, height, x_range=p.x_range, **options)
+    q.yaxis.formatter.use_scientific = False
     for level in levels: q.add_layout(Span(location=level, dimension="width", line_color=EVEN, line_dash="dashed"))
     return q
 
