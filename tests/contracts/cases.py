@@ -20,6 +20,7 @@ from perps_kit.core.stream import Step, Stream
 from perps_kit.core.unit import make, output_fields
 from perps_kit.data.sample import sample_bars
 from perps_kit.indicators.cvd import TradeCVD
+from perps_kit.indicators.trade_flow import TradeFlow
 from perps_kit.trackers.ladder import Ladder
 
 LONGEST = 800       # inputs of a unit
@@ -56,7 +57,7 @@ def ladder(bars: list[Bar]) -> Case:
     return Case(Ladder.of(1, first, 0.94 * first, 0.004 * first, tick=0.01), [(bar, *two) for bar, two in zip(bars, paid, strict=True)])
 
 
-def trades(bars: list[Bar]) -> list[tuple[float, float, float, float]]:
+def trades(bars: list[Bar]) -> list[tuple]:
     "Time, price, quantity, buyer is maker; some late by up to ten seconds, some silence, and ticks of the clock without a trade."
     rng = np.random.default_rng(len(bars))
     wait = np.where(rng.random(len(bars)) < 0.02, 90_000.0, rng.exponential(400.0, len(bars)))
@@ -67,6 +68,7 @@ def trades(bars: list[Bar]) -> list[tuple[float, float, float, float]]:
 
 
 MAKERS: dict[type, Callable[[list[Bar]], Case]] = {
+    TradeFlow: lambda bars: Case(TradeFlow.of(), trades(bars)),
     TradeCVD: lambda bars: Case(TradeCVD.of(), [(quantity, maker) for _, _, quantity, maker in trades(bars)]),
     Resample: lambda bars: Case(Resample(60, 15), [(bar,) for bar in bars]),
     Ladder: ladder,
