@@ -198,8 +198,9 @@ def test_on_two_timeframes_in_one_look():
 
 @pytest.mark.parametrize("side", [1, -1])
 def test_the_bonus_and_the_conflict(side):
-    table = {(0, 0): (0.0, False), (1, 0): (0.3, False), (0, 1): (0.5, False), (1, 1): (0.8, False), (-1, 0): (0.0, True), (0, -1): (0.0, True),
-             (1, -1): (0.3, True), (-1, 1): (0.5, True), (-1, -1): (0.0, True), (nan, 1): (0.5, False), (nan, nan): (0.0, False)}
+    table = {(0, 0): (0.0, False), (1, 0): (0.3, False), (0, 1): (0.5, False), (1, 1): (0.8, False), (-1, 0): (0.0, True),
+             (0, -1): (0.0, True), (1, -1): (0.3, True), (-1, 1): (0.5, True), (-1, -1): (0.0, True),
+             (nan, 1): (0.5, False), (nan, nan): (0.0, False)}
     for (a, b), expected in table.items():
         assert (cvd_bonus(side, side * a, side * b), cvd_conflict(side, side * a, side * b)) == expected
     assert cvd_bonus(side, side, side, quarter=0.4, hour=0.25) == 0.65
