@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['WAITING', 'SINGLE', 'EQUAL', 'OF_DAY', 'OF_WEEK', 'SIDE', 'LEVEL', 'KIND', 'MEMBERS', 'INNER', 'BORN', 'ROWS', 'WEEK',
-           'NAMES', 'ahead', 'closed_up', 'opened', 'Pool', 'pools_of', 'joined', 'raised', 'Edges', 'stretched',
-           'turned', 'Around', 'told', 'around']
+           'NAMES', 'ahead', 'closed_up', 'opened', 'Pool', 'pools_of', 'lives_of', 'joined', 'raised', 'Edges',
+           'stretched', 'turned', 'Around', 'told', 'around']
 
 # %% ../../nbs/20_indicators/54_liquidity.ipynb #liq-imports
+from collections.abc import Iterable
 from math import inf, isnan, nan
 from typing import Any, NamedTuple
 
@@ -74,6 +75,17 @@ def pools_of(unit: Any) -> list[Pool]:
     "The live pools of a unit that keeps such a table, oldest first."
     columns = [unit.table[:, i].tolist() for i in range(unit.live) if unit.table[KIND, i] != WAITING]
     return [Pool(int(c[SIDE]), c[LEVEL], c[INNER], NAMES[c[KIND]], int(c[MEMBERS]), unit.k - int(c[BORN])) for c in columns]
+
+
+def lives_of(unit: Any, inputs: Iterable[tuple]) -> list[tuple[int, int, float, float, str]]:
+    "First bar, last bar, level, inner and kind of every pool that the unit knew of while it took the inputs."
+    standing, over, i = {}, [], 0
+    for i, row in enumerate(inputs):
+        unit, _ = unit.update(*row)
+        now = {(p.side, p.level, p.inner, p.kind): i for p in pools_of(unit)}
+        over += [(first, i, *key[1:]) for key, first in standing.items() if key not in now]
+        standing = {key: standing.get(key, i) for key in now}
+    return over + [(first, i, *key[1:]) for key, first in standing.items()]
 
 # %% ../../nbs/20_indicators/54_liquidity.ipynb #liq-admit
 def joined(table: np.ndarray, live: int, k: int, side: float, price: float, width: float, close: float) -> int:

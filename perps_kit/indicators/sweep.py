@@ -104,6 +104,8 @@ class Sweep(NamedTuple):
 
     def warmup(self) -> int: return 1  # speaks with the first bar whose ATR and swing kinds are known
 
+    def settle(self) -> int: return 1344  # two weeks of quarter hours: then it knows a whole week
+
     def update(self, bar: Bar, atr: float, kind: float, high: float, low: float, kind10: float, high10: float,
                low10: float) -> "tuple[Sweep, SweepView]":
         t, live, k, close, room = self.table, self.live, self.k + 1, bar.close, self.room
