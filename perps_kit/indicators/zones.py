@@ -6,7 +6,7 @@
 __all__ = ['UPPER', 'LOWER', 'ROLE', 'CENTRE', 'TOUCHED', 'INSIDE', 'BEYOND', 'WORTH', 'HALVED', 'MEMBERS', 'HIGHEST', 'LOWEST',
            'UNIT', 'BORN', 'TOUCHES', 'REJECTIONS', 'VOLUME', 'HEARD', 'ROWS', 'FADE', 'worth', 'strength', 'touch',
            'breach', 'observe', 'forget', 'copy', 'clear', 'admit', 'stalest', 'found', 'join', 'ZoneView', 'view',
-           'Zones', 'Zone', 'zones_of']
+           'Zones', 'AtView', 'beside', 'ZonesAt', 'Zone', 'zones_of']
 
 # %% ../../nbs/20_indicators/55_zones.ipynb #zones-imports
 from math import exp, inf, isnan, nan
@@ -16,7 +16,12 @@ import numpy as np
 
 from ..core.arith import ramp
 from ..core.bar import Bar
+from ..core.features import Feature, htf
 from ..core.unit import Span, checked
+from .atr import ATR
+from .ema import EMA
+from .swings import Swings
+from .volume_ratio import VolumeRatio
 
 # %% ../../nbs/20_indicators/55_zones.ipynb #zones-columns
 # A zone is a column of this table of floats: 0 or 1 for no or yes, and bars by their number in the stream.
@@ -177,6 +182,13 @@ class Zones(NamedTuple):
         "A chart without zones yet."
         return cls(float(tolerance), expiry, float(minimum), np.zeros((ROWS, capacity)))
 
+    @classmethod
+    def wired(cls, minutes: int = 0) -> dict[str, Feature]:
+        "Zones and what feeds them (`minutes` 0: the chart's own timeframe); swings of strength 3 above 15 minutes, else 5."
+        swings = htf(minutes, Swings.of(3 if minutes > 15 else 5), optional=True)
+        return dict(atr=htf(minutes, ATR.of(14)), volume=htf(minutes, VolumeRatio.of(20)), swings=swings,
+                    zones=htf(minutes, cls.of(), "bar", "atr", "volume", "swings.kind", "swings.high", "swings.low"))
+
     def warmup(self) -> int: return 1  # speaks with the first bar whose ATR and swing kind are known
 
     def settle(self) -> int: return self.expiry
@@ -191,6 +203,59 @@ class Zones(NamedTuple):
         seen = view(self.table, live, k, bar.close, self.minimum)
         if isnan(atr) or isnan(kind): seen = ZoneView(nan, nan, nan, nan, nan, nan)
         return Zones(self.tolerance, self.expiry, self.minimum, self.table, live, k, bar.close), seen
+
+# %% ../../nbs/20_indicators/55_zones.ipynb #zones-at
+class AtView(NamedTuple):
+    "The nearest zone of either role near a reference price; no touches, no strength and an infinite edge where there is none."
+    support: float              # its edge towards higher prices; -inf if none
+    support_touches: float
+    support_strength: float
+    resistance: float           # its edge towards lower prices; inf if none
+    resistance_touches: float
+    resistance_strength: float
+
+
+def beside(table: np.ndarray, live: int, price: float, reach: float, role: float) -> int:
+    "The nearest zone of a role not further than `reach` from a price, -1 if none; of two equally near the older."
+    best, least = -1, reach
+    for i in range(live):
+        if table[ROLE, i] != role: continue
+        gap = max(0.0, table[LOWER, i] - price, price - table[UPPER, i])
+        if gap < least or (best < 0 and gap == least): best, least = i, gap
+    return best
+
+
+class ZonesAt(NamedTuple):
+    "Support and resistance near a reference price, such as an average (for quant_spec C5 and C8)."
+    reach: float                # how far from the price a zone may lie, in ATR
+    zones: Zones
+
+    @classmethod
+    @checked
+    def of(cls, reach: Annotated[float, Span(0.0, 10.0)] = 0.5, expiry: Annotated[int, Span(10, 1000)] = 300) -> "ZonesAt":
+        "A chart without zones yet."
+        return cls(float(reach), Zones.of(expiry=expiry))
+
+    @classmethod
+    def wired(cls, minutes: int = 0) -> dict[str, Feature]:
+        "Zones near the EMA of 200 and what feeds them (`minutes` 0: the chart's own timeframe)."
+        fed = Zones.wired(minutes)
+        *inputs, price = *fed.pop("zones").inputs, "reference"
+        return fed | dict(reference=htf(minutes, EMA.of(200), "close"), zones_at=htf(minutes, cls.of(), *inputs, price))
+
+    def warmup(self) -> int: return 1  # speaks with the first bar whose ATR, swing kind and reference price are known
+
+    def settle(self) -> int: return self.zones.expiry
+
+    def update(self, bar: Bar, atr: float, vr: float, kind: float, high: float, low: float, price: float) -> "tuple[ZonesAt, AtView]":
+        zones, seen = self.zones.update(bar, atr, vr, kind, high, low)
+        unit = ZonesAt(self.reach, zones)
+        if isnan(seen.resistance) or isnan(price): return unit, AtView(nan, nan, nan, nan, nan, nan)
+        t, ground, touches, force, roof, hits, power = zones.table, -inf, 0.0, 0.0, inf, 0.0, 0.0
+        below, above = (beside(t, zones.live, price, self.reach * atr, -1.0), beside(t, zones.live, price, self.reach * atr, 1.0))
+        if below >= 0: ground, touches, force = float(t[UPPER, below]), float(t[TOUCHES, below]), float(strength(t, below, zones.k))
+        if above >= 0: roof, hits, power = float(t[LOWER, above]), float(t[TOUCHES, above]), float(strength(t, above, zones.k))
+        return unit, AtView(ground, touches, force, roof, hits, power)
 
 # %% ../../nbs/20_indicators/55_zones.ipynb #zones-chart
 class Zone(NamedTuple):
