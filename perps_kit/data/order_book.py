@@ -54,9 +54,10 @@ def diff_of(message: dict, received: int) -> Diff:
     try:
         sides = levels_of(message["b"]), levels_of(message["a"])
         diff = Diff(message["s"], message["U"], message["u"], message["pu"], *sides, message["E"], received)
+        rising = diff.before < diff.first <= diff.last
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"not a depth update of USDT-M ({type(error).__name__} {error}): {str(message)[:80]}") from None
-    if not diff.before < diff.first <= diff.last:
+    if not rising:
         raise DataError(f"{diff.symbol}: a diff with pu={diff.before} U={diff.first} u={diff.last}, where ids rise; subscribe anew")
     return diff
 
@@ -116,7 +117,7 @@ class Side:
         return self.keys[-1] < self.reserve if self.keys else self.edge > -inf
 
     def top(self, n: int) -> list[tuple[float, float]]:
-        "The best n levels as (price, quantity), the best first."
+        "The best n levels as (price, quantity), the best first; among those beyond the edge some may be lacking."
         held, sign, found = self.held, self.sign, []
         for key in reversed(self.keys):
             quantity = held[sign * key]
