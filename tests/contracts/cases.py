@@ -19,6 +19,7 @@ from perps_kit.core.signal import Signal, no_signal
 from perps_kit.core.stream import Step, Stream
 from perps_kit.core.unit import make, output_fields
 from perps_kit.data.sample import sample_bars
+from perps_kit.indicators.book_imbalance import BookImbalance
 from perps_kit.indicators.cvd import TradeCVD
 from perps_kit.indicators.trade_flow import TradeFlow
 from perps_kit.trackers.ladder import Ladder
@@ -67,11 +68,24 @@ def trades(bars: list[Bar]) -> list[tuple]:
     return [(t, bar.close, 0.0 if tick else bar.volume, float(maker)) for t, bar, tick, maker in rows]
 
 
+def books(bars: list[Bar]) -> Case:
+    "Snapshots of a book, now and then absent, crossed, stale or with nothing near the price."
+    rows = []
+    for k, bar in enumerate(bars):
+        gap, bids, asks = 0.0001 * bar.close, bar.volume * (bar.close - bar.low), bar.volume * (bar.high - bar.close)
+        row = (bar.close - gap, bar.close + gap, bids, asks, 2500.0 if k % 97 > 90 else 40.0)
+        if k % 71 == 30: row = (row[1], row[0], *row[2:])
+        if k % 53 == 20: row = (*row[:2], 0.0, 0.0, row[4])
+        rows.append((float("nan"),) * 5 if k % 50 == 20 else row)
+    return Case(BookImbalance.of(), rows)
+
+
 MAKERS: dict[type, Callable[[list[Bar]], Case]] = {
     TradeFlow: lambda bars: Case(TradeFlow.of(), trades(bars)),
     TradeCVD: lambda bars: Case(TradeCVD.of(), [(quantity, maker) for _, _, quantity, maker in trades(bars)]),
     Resample: lambda bars: Case(Resample(60, 15), [(bar,) for bar in bars]),
     Ladder: ladder,
+    BookImbalance: books,
 }
 
 
