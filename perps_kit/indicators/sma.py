@@ -42,4 +42,5 @@ class SMA(NamedTuple):
         at = at + 1
         if at == n: at, total, lap = 0, lap, 0.0
         if same >= n: total = n * x
-        return SMA(n, ring, k, at, same, x, total, lap), (total / n if k >= n else nan)
+        y = nan if k < n else x if same >= n else total / n
+        return SMA(n, ring, k, at, same, x, total, lap), y
