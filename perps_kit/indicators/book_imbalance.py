@@ -39,7 +39,7 @@ class BookImbalance(NamedTuple):
         total = bids + asks
         if not (bid < ask and 0.0 <= age <= self.stale and bids >= 0.0 and asks >= 0.0 and total < inf):
             absent = min(self.absent + 1, 4)
-            ema = EMA(self.ema.n) if absent > 3 else self.ema
+            ema = EMA(self.ema.n, 0, 0.0) if absent > 3 else self.ema
             return BookImbalance(ema, self.stale, absent), Imbalance(nan, nan)
         obi = (bids - asks) / total if total > 0.0 else 0.0
         ema, smooth = self.ema.update(obi)
