@@ -125,8 +125,8 @@ def test_the_average_is_that_of_ten_snapshots():
 
 
 FRESH = dict(bid=99.0, ask=101.0, bids=1.0, asks=1.0, age=0.0)
-WRONG = [("bid", nan), ("ask", nan), ("bids", nan), ("asks", nan), ("age", nan), ("age", 2000.5), ("age", -1.0), ("bid", 101.5), ("bid", 101.0),
-         ("bids", -1.0), ("asks", inf)]
+WRONG = [("bid", nan), ("ask", nan), ("bids", nan), ("asks", nan), ("age", nan), ("age", 2000.5), ("age", -1.0), ("bid", 101.5),
+         ("bid", 101.0), ("bids", -1.0), ("asks", inf)]
 SILENT = [dict.fromkeys(FRESH, nan), *(dict([case]) for case in WRONG)]
 
 
