@@ -16,8 +16,8 @@ MID = 618_000               # in ticks of 0.1
 def synthetic(count: int = 6_000, levels: int = 40, seed: int = 5) -> tuple[dict, list[dict]]:
     """A snapshot, and messages of so many levels, as texts.
 
-    The price wanders and takes away what it passes. Of the levels about 54 % change, 20 % are new, 19 % go and 7 % were not there; on recorded
-    Bitcoin these are 59, 19, 18 and 4.
+    The price wanders and takes away what it passes. Of the levels about 54 % change, 20 % are new, 19 % go and 7 % were not there;
+    on recorded Bitcoin these are 59, 19, 18 and 4.
     """
     rng, mid, held = np.random.default_rng(seed), float(MID), [set(range(MID - 1000, MID)), set(range(MID + 1, MID + 1001))]
     messages = []
