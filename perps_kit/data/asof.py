@@ -47,5 +47,5 @@ class AsOf(NamedTuple):
     def at(self, time: int) -> float:
         "What may be used at that time, which is not before the value became known."
         if self.known_at < 0 or time - self.known_at > 2 * self.period: return nan
-        if time < self.known_at: raise DataError(f"asked at {iso(time)} with a value known from {iso(self.known_at)} on: it would look ahead")
+        if time < self.known_at: raise DataError(f"asked at {iso(time)} for a value known from {iso(self.known_at)} on: a look ahead")
         return self.value

@@ -21,6 +21,10 @@ from perps_kit.core.unit import make, output_fields
 from perps_kit.data.sample import sample_bars
 from perps_kit.indicators.book_imbalance import BookImbalance
 from perps_kit.indicators.cvd import TradeCVD
+from perps_kit.indicators.fear_greed import FearGreed
+from perps_kit.indicators.funding_rate import FundingRate
+from perps_kit.indicators.long_short_ratio import LongShortRatio
+from perps_kit.indicators.open_interest import OpenInterest
 from perps_kit.indicators.trade_flow import TradeFlow
 from perps_kit.trackers.ladder import Ladder
 
@@ -80,12 +84,37 @@ def books(bars: list[Bar]) -> Case:
     return Case(BookImbalance.of(), rows)
 
 
+def hourly(bars: list[Bar]) -> list[tuple]:
+    "Hour by hour, some missing, some repeated, some without a number."
+    rows = []
+    for k, bar in enumerate(bars):
+        if k % 61 == 40: continue
+        time = 1.7e12 + 3_600_000.0 * (k - 1 if k % 83 == 50 else k)
+        rows.append((time, float("nan") if k % 37 == 20 else 0.0 if k % 89 == 30 else 1000.0 * bar.close))
+    return rows
+
+
+def rates(bars: list[Bar]) -> list[tuple]:
+    "Settlements of changing intervals, some extreme, some unknown."
+    rents = [float("nan") if k % 41 == 20 else 0.02 * (bar.close / bar.open - 1.0) for k, bar in enumerate(bars)]
+    return [(rent, 0.0 if k % 97 == 50 else (8.0, 4.0, 1.0)[k // 50 % 3]) for k, rent in enumerate(rents)]
+
+
+def moods(bars: list[Bar]) -> list[tuple]:
+    "Whole numbers around 0 to 100, some beyond, and some that are not whole."
+    return [(float((int(bar.volume) + k) % 104 - 2) + 0.5 * (k % 9 == 4),) for k, bar in enumerate(bars)]
+
+
 MAKERS: dict[type, Callable[[list[Bar]], Case]] = {
     TradeFlow: lambda bars: Case(TradeFlow.of(), trades(bars)),
     TradeCVD: lambda bars: Case(TradeCVD.of(), [(quantity, maker) for _, _, quantity, maker in trades(bars)]),
     Resample: lambda bars: Case(Resample(60, 15), [(bar,) for bar in bars]),
     Ladder: ladder,
     BookImbalance: books,
+    FundingRate: lambda bars: Case(FundingRate.of(), rates(bars)),
+    OpenInterest: lambda bars: Case(OpenInterest.of(), hourly(bars)),
+    LongShortRatio: lambda bars: Case(LongShortRatio.of(), [(bar.high / bar.close - 1.02 * (k % 53 == 9),) for k, bar in enumerate(bars)]),
+    FearGreed: lambda bars: Case(FearGreed.of(), moods(bars)),
 }
 
 
