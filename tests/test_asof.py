@@ -20,7 +20,8 @@ def test_arrays_and_steps_agree_with_a_search_by_hand(known, asked, data):
     for time in asked:
         while waiting and waiting[0][0] <= time: state = state.told(*waiting.pop(0))
         by_step.append(state.at(time))
-    expected = np.array([next((v for k, v in reversed(list(zip(known, values))) if time - 2 * PERIOD <= k <= time), np.nan) for time in asked])
+    newest_first = list(zip(known, values))[::-1]
+    expected = np.array([next((v for k, v in newest_first if time - 2 * PERIOD <= k <= time), np.nan) for time in asked])
     assert np.array_equal(by_array, expected, equal_nan=True) and np.array_equal(np.array(by_step), expected, equal_nan=True)
 
 
