@@ -21,6 +21,7 @@ from perps_kit.core.unit import make, output_fields
 from perps_kit.data.sample import sample_bars
 from perps_kit.indicators.book_imbalance import BookImbalance
 from perps_kit.indicators.cvd import TradeCVD
+from perps_kit.indicators.excursion import Excursion
 from perps_kit.indicators.fear_greed import FearGreed
 from perps_kit.indicators.funding_rate import FundingRate
 from perps_kit.indicators.long_short_ratio import LongShortRatio
@@ -60,6 +61,13 @@ def ladder(bars: list[Bar]) -> Case:
     first = bars[0].close
     paid = [(0.0001 * bar.open if k % 32 == 0 else 0.0, 0.00005 * bar.open if k % 50 == 7 else 0.0) for k, bar in enumerate(bars)]
     return Case(Ladder.of(1, first, 0.94 * first, 0.004 * first, tick=0.01), [(bar, *two) for bar, two in zip(bars, paid, strict=True)])
+
+
+def excursion(bars: list[Bar]) -> Case:
+    "A long that ends three quarters through, and bars fed too many."
+    end, atr = 3 * len(bars) // 4, max(bars[0].high - bars[0].low, 0.001 * bars[0].open)
+    rows = [(bar, 0.5 * (bar.low + bar.close) if k == end else float("nan")) for k, bar in enumerate(bars)]
+    return Case(Excursion.of(1, bars[0].open, 1.5 * atr), rows)
 
 
 def trades(bars: list[Bar]) -> list[tuple]:
@@ -110,6 +118,7 @@ MAKERS: dict[type, Callable[[list[Bar]], Case]] = {
     TradeCVD: lambda bars: Case(TradeCVD.of(), [(quantity, maker) for _, _, quantity, maker in trades(bars)]),
     Resample: lambda bars: Case(Resample(60, 15), [(bar,) for bar in bars]),
     Ladder: ladder,
+    Excursion: excursion,
     BookImbalance: books,
     FundingRate: lambda bars: Case(FundingRate.of(), rates(bars)),
     OpenInterest: lambda bars: Case(OpenInterest.of(), hourly(bars)),
