@@ -117,3 +117,8 @@ def test_a_red_check_shows_its_output_and_a_green_one_none(monkeypatch, capsys):
     assert "the reason" in shown and "red: red" in shown and "chatter" not in shown
     assert check.main(["green"]) == 0
     assert "all green" in capsys.readouterr().out
+
+
+def test_thumbnails_are_what_the_units_draw_now():
+    done = subprocess.run([sys.executable, "tools/thumbnails.py", "check"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -84,6 +84,7 @@ def units() -> tuple[Entry, ...]:
 # %% ../../nbs/00_core/13_registry.ipynb #registry-wiring
 def wiring(cls: type, minutes: int = 0) -> dict[str, Feature] | None:
     "A unit of usual parameters among the features that feed it, itself the last; None where candles or defaults are not enough."
+    if hasattr(cls, "series"): return None
     if hasattr(cls, "wired"): return cls.wired(minutes)
     hints = get_type_hints(cls.update, localns={cls.__name__: cls})
     takes = [kind for name, kind in hints.items() if name != "return"]

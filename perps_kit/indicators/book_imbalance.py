@@ -25,6 +25,8 @@ class BookImbalance(NamedTuple):
     stale: float                # age in ms above which a book says nothing
     absent: int = 0             # snapshots missing in a row, up to 4
 
+    series = "book"
+
     @classmethod
     @checked
     def of(cls, n: Annotated[int, Span(1, 1000)] = 10, stale: Annotated[float, Span(1.0, 3_600_000.0)] = 2000.0) -> "BookImbalance":

@@ -27,6 +27,8 @@ class TradeCVD(NamedTuple):
     total: float = 0.0
     carry: float = 0.0          # what rounding took from the total
 
+    series = "trades"
+
     @classmethod
     @checked
     def of(cls) -> "TradeCVD":

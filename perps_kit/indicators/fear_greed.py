@@ -27,6 +27,8 @@ class FearGreed(NamedTuple):
     "Fear & Greed index, stepped with each published value."
     last: float = nan           # value before
 
+    series = "fear_greed"
+
     @classmethod
     @checked
     def of(cls) -> "FearGreed":

@@ -26,6 +26,8 @@ class FundingRate(NamedTuple):
     limit: float                # of `eight`, from which it is extreme
     score: ZScore
 
+    series = "funding"
+
     @classmethod
     @checked
     def of(cls, n: Annotated[int, Span(2, 5000)] = 90, limit: Annotated[float, Span(0.0, 0.1)] = 0.001) -> "FundingRate":

@@ -25,6 +25,8 @@ class LongShortRatio(NamedTuple):
     score: ZScore
     last: float = nan           # share of the reading before
 
+    series = "long_short_ratio"
+
     @classmethod
     @checked
     def of(cls, n: Annotated[int, Span(2, 5000)] = 168) -> "LongShortRatio":

@@ -34,6 +34,8 @@ class OpenInterest(NamedTuple):
     score: ZScore
     last: int = -1              # hour of the newest reading
 
+    series = "open_interest"
+
     @classmethod
     @checked
     def of(cls, n: Annotated[int, Span(2, 5000)] = 168) -> "OpenInterest":

@@ -62,6 +62,8 @@ class TradeFlow(NamedTuple):
     time: int = -1              # latest time seen, ms
     dropped: int = 0
 
+    series = "trades"
+
     @classmethod
     @checked
     def of(cls, window: Annotated[int, Span(5, 600)] = 60, bucket: Annotated[int, Span(50, 5000)] = 250,
