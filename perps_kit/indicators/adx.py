@@ -19,7 +19,7 @@ STILL = 1e-14       # below it a smoothed sum counts as no movement at all, as i
 
 def summed(s: float, x: float, n: int, k: int) -> float:
     "Wilder's running sum after its k-th value: a plain sum up to the (n-1)-th, then each value costs an n-th of what is there."
-    return s + x if k < n else s - s / n + x  # nonzero: n is at least 2
+    return s + x if k < n else s * (1.0 - 1.0 / n) + x  # nonzero: n is at least 2
 
 # %% ../../nbs/20_indicators/23_adx.ipynb #adx-unit
 class ADXView(NamedTuple):

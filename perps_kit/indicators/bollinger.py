@@ -40,7 +40,7 @@ class Bollinger(NamedTuple):
     n: int                      # values in the window
     width: float                # standard deviations to either side
     ring: np.ndarray            # (n,) the window, changed in place
-    k: int = 0                  # values seen
+    k: int = 0                  # values seen; from n on, counted from when the sums were last worked out anew
     at: int = 0                 # where the next one goes
     base: float = 0.0           # what the mean is counted from
     mean: float = 0.0
@@ -64,15 +64,15 @@ class Bollinger(NamedTuple):
         ring[at] = x  # within: the same
         k, at, same = k + 1, at + 1 if at + 1 < n else 0, same + 1 if x == last else 1
         if k < n: return Bollinger(n, width, ring, k, at, base, mean, m2, peak, same, x), Bands(nan, nan, nan, nan, nan)
-        mean = was + (x - old) / n  # nonzero: n is at least 2
+        mean = was + (x - old) * (1.0 / n)  # nonzero: n is at least 2
         m2 = m2 + (x - old) * (((x - base) - mean) + ((old - base) - was))
         if same >= n: base, mean, m2, peak = x, 0.0, 0.0, 0.0
-        elif at == 0 or m2 <= 1e-4 * peak:
-            base = x
+        elif k == n or k > 64 * n or m2 <= 1e-4 * peak:
+            base, k = x, n
             mean, m2 = spread(ring, n, base)
             peak = m2
         if m2 > peak: peak = m2
-        reach = width * sqrt(m2 / n)  # nonnegative: squares, or more than a part of their peak
+        reach = width * sqrt(m2 * (1.0 / n))  # nonzero: the same # nonnegative: squares, or more than a part of their peak
         mid, upper, lower = base + mean, base + mean + reach, base + mean - reach
         share = (x - lower) / (upper - lower) if upper > lower else 0.5  # nonzero: tested here
         return Bollinger(n, width, ring, k, at, base, mean, m2, peak, same, x), Bands(mid, upper, lower, ratio(upper - lower, mid), share)
