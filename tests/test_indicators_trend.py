@@ -10,7 +10,7 @@ from fixtures.candles import real, walk
 from perps_kit.core.features import htf
 from perps_kit.core.stream import Stream
 from perps_kit.core.unit import ParameterError, dumps, fold, loads, same_bits
-from perps_kit.indicators.trend import Trend, alignment
+from perps_kit.indicators.trend import Trend, alignment, beyond
 
 
 def test_direction_agrees_with_talib():
@@ -41,6 +41,14 @@ def test_warm_up_covers_both_averages():
     (1, 1, 1, 1), (1, 1, 0, 0.5), (1, 1, -1, 0), (-1, -1, -1, 1), (-1, 1, 0, -0.5), (-1, 1, 1, -1)])
 def test_alignment(side, hour, four, expected):
     assert alignment(side, float(hour), float(four)) == expected and isnan(alignment(side, nan, float(four)))
+
+
+@pytest.mark.parametrize("side, close, expected", [
+    (1, 102.01, True), (1, 102.0, False), (1, 101.0, False), (1, 100.0, False), (1, 99.0, False),
+    (-1, 99.99, True), (-1, 100.0, False), (-1, 101.0, False), (-1, 102.0, False), (-1, 103.0, False)])
+def test_strict_mode_wants_the_close_beyond_both_averages(side, close, expected):
+    assert beyond(side, close, 100.0, 102.0) is expected is beyond(side, close, 102.0, 100.0)
+    assert not beyond(side, close, nan, 102.0) and not beyond(side, close, 100.0, nan)
 
 
 class Watcher(NamedTuple):
