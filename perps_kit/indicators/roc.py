@@ -11,28 +11,26 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from ..core.arith import ratio
 from ..core.unit import Span, checked
 
 # %% ../../nbs/20_indicators/21_roc.ipynb #roc-unit
 class ROC(NamedTuple):
     "Change against the value n bars ago in percent; nan where that value is 0."
     n: int
-    ring: np.ndarray            # (n,) the last n values, changed in place
-    k: int = 0                  # values seen
+    ring: np.ndarray            # (n,) the last n values, nan where there was none yet; changed in place
     at: int = 0                 # the oldest of them
 
     @classmethod
     @checked
     def of(cls, n: Annotated[int, Span(1, 5000)] = 10) -> "ROC":
         "A rate that has seen nothing yet."
-        return cls(n, np.zeros(n))
+        return cls(n, np.full(n, nan))
 
     def warmup(self) -> int: return self.n + 1
 
     def update(self, x: float) -> "tuple[ROC, float]":
         if isnan(x): return self, nan
-        n, ring, k, at = self
+        n, ring, at = self
         then = float(ring[at])  # within: at wraps at n
         ring[at] = x  # within: the same
-        return ROC(n, ring, k + 1, at + 1 if at + 1 < n else 0), (100.0 * ratio(x - then, then) if k >= n else nan)
+        return ROC(n, ring, at + 1 if at + 1 < n else 0), (100.0 * (x - then) / then if then != 0.0 else nan)  # nonzero: tested here
