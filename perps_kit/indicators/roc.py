@@ -17,7 +17,7 @@ from ..core.unit import Span, checked
 class ROC(NamedTuple):
     "Change against the value n bars ago in percent; nan where that value is 0."
     n: int
-    ring: np.ndarray            # (n,) the last n values, nan where there was none yet; changed in place
+    ring: np.ndarray            # (n,) the last n values, nan where there is none yet, changed in place
     at: int = 0                 # the oldest of them
 
     @classmethod
@@ -33,4 +33,5 @@ class ROC(NamedTuple):
         n, ring, at = self
         then = float(ring[at])  # within: at wraps at n
         ring[at] = x  # within: the same
-        return ROC(n, ring, at + 1 if at + 1 < n else 0), (100.0 * (x - then) / then if then != 0.0 else nan)  # nonzero: tested here
+        at = at + 1
+        return ROC(n, ring, at if at < n else 0), (100.0 * (x - then) / then if then != 0.0 else nan)
