@@ -35,6 +35,11 @@ def seen(rows) -> list[tuple[int, int, int]]:
     return [tuple(map(int, view)) for view in fold(Regime.of(), [row(), *rows])[1][1:]]
 
 
+def stood(states) -> int:
+    "How many of the last states are the same."
+    return len(list(takewhile(lambda s: s == states[-1], reversed(states))))
+
+
 TABLE = [
     (dict(), RANGE),
     # expansion: the ratio, and the channel or a leap; the direction is that of the close
@@ -103,7 +108,7 @@ CODE = dict(U=UNDEFINED, R=RANGE, S=SQUEEZE, T=TREND_UP, D=TREND_DOWN, E=EXPANSI
 def test_a_story(bars, states, why):
     out = seen([BARS[b] for b in bars])
     assert [NAMES[x[0]] for x in out] == [NAMES[CODE[s]] for s in states], why
-    ages = [len(list(takewhile(lambda s: s == states[i], reversed(states[:i + 1])))) for i in range(len(states))]
+    ages = [stood(states[:i + 1]) for i in range(len(states))]
     assert [x[1] - (states[:i + 1] == "U" * (i + 1)) for i, x in enumerate(out)] == ages, "the usual bar before is one of UNDEFINED"
 
 
@@ -124,13 +129,11 @@ def second(rows) -> list[tuple[float, float, float]]:
             ("SQUEEZE", rank <= 20 and adx < 20),
             (before, "TREND" in before and adx >= 20 and (plus > minus if "UP" in before else plus < minus)), ("RANGE", True)]
         raw = next(name for name, holds in answers if holds)
-        stood = len(list(takewhile(lambda s: s == before, reversed(states))))
         at_once = raw == "UNDEFINED" or raw.startswith("EXPANSION")
-        twice = raws[-1:] == [raw] and not (before.startswith("EXPANSION") and stood < 3)
+        twice = raws[-1:] == [raw] and not (before.startswith("EXPANSION") and stood(states) < 3)
         states.append(raw if at_once or twice else before)
         raws.append(raw)
-        age = len(list(takewhile(lambda s: s == states[-1], reversed(states))))
-        out.append(tuple(map(float, (NAMES.index(states[-1]), age, NAMES.index(raw)))))
+        out.append(tuple(map(float, (NAMES.index(states[-1]), stood(states), NAMES.index(raw)))))
     return out
 
 
