@@ -25,8 +25,9 @@ DAYS: dict[str, Any] = dict(minutes="%H:%M", hourmin="%H:%M", hours="%H:%M", day
 
 def canvas(title: str = "", height: int = 320, over_time: bool = True, **options: Any) -> figure:
     "An empty figure in the style of the house; its x axis is time in UTC unless `over_time` is off."
-    p: Any = figure(title=title, height=height, sizing_mode="stretch_width", tools="xpan,xwheel_zoom,box_zoom,reset,save",
-                    x_axis_type="datetime" if over_time else "linear", **options)
+    axis, tools = "datetime" if over_time else "linear", "xpan,xwheel_zoom,box_zoom,reset,save"
+    look: dict[str, Any] = dict(sizing_mode="stretch_width", tools=tools, x_axis_type=axis)
+    p: Any = figure(title=title, height=height, **look | options)
     p.toolbar.logo, p.toolbar.autohide, p.outline_line_color = None, True, None
     p.grid.grid_line_color = GRID
     p.axis.axis_line_color = p.axis.major_tick_line_color = EVEN
