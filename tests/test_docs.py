@@ -14,6 +14,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from perps_kit.core.registry import units
+
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -183,3 +185,13 @@ show(p)"""
     page.wait_for_function("window.Bokeh && Bokeh.documents.length === 1", timeout=15_000)
     page.wait_for_selector(".bk-Figure", state="attached", timeout=15_000)
     assert wrong == []
+
+
+def test_the_index_of_indicators_names_every_page_and_unit_with_a_thumbnail_each():
+    index = (ROOT / "nbs/20_indicators/index.ipynb").read_text()
+    pages = {path.name for path in (ROOT / "nbs/20_indicators").glob("[0-9]*.ipynb")}
+    assert not {page for page in pages if f"]({page})" not in index}
+    assert not {e.cls.__name__ for e in units() if e.kind == "indicator" and not re.search(rf"`{e.cls.__name__}[`.]", index)}
+    rows = [line for line in index.splitlines() if "](thumbnails/" in line]
+    assert len(rows) == len(pages) - 1          # how often they happen is no unit
+    assert all((ROOT / "nbs/20_indicators" / name).exists() for name in re.findall(r"\((thumbnails/[a-z_]+\.svg)\)", index))
