@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perps_kit.core.bar import Bar
+from perps_kit.core.clock import DAY
 from perps_kit.core.unit import fold
 from perps_kit.data.sample import sample_bars
 from perps_kit.indicators.atr import ATR
 from perps_kit.indicators.rolling_profile import RollingProfile
-from perps_kit.indicators.session_profile import DAY, SessionProfile
+from perps_kit.indicators.session_profile import SessionProfile
 from perps_kit.indicators.volume_profile import control, merge, move, pour, row_width, value_area
 
 SERIES = {"sample": lambda: sample_bars("SOLUSDT")[:700], "coarse": lambda: walk(2, 600, tick=0.5),
@@ -175,3 +176,18 @@ def test_nothing_drifts_in_a_year_of_candles():
     rows = np.zeros(len(end.rows))
     for bar in bars[-96:]: pour(rows, end.base, end.width, bar.low, bar.high, bar.volume)
     np.testing.assert_allclose(end.rows, rows, rtol=0, atol=1e-10 * rows.sum())
+
+
+def test_a_silent_window_has_no_profile_whatever_was_in_it_before():
+    rng = np.random.default_rng(5)
+    loud = [candle(i, 100, 100 + rng.random(), 99 + rng.random() / 2, 100, rng.lognormal(3, 2)) for i in range(300)]
+    quiet = [candle(300 + i, 100, 100.5, 99.5, 100, 0.0) for i in range(250)]
+    seen = fold(RollingProfile.of(), [(bar, 0.4) for bar in loud + quiet])[1]
+    assert not any(isnan(y.poc) for y in seen[95:395]) and all(isnan(y.poc) for y in seen[395:])
+
+
+def test_the_width_of_rolling_rows_changes_at_midnight_alone():
+    minute, rng = 60_000, np.random.default_rng(6)
+    bars = [Bar(i * minute, (i + 1) * minute, 100.0, 100.5, 99.5, 100.0, 1.0) for i in range(3000)]
+    width = [y.width for y in fold(RollingProfile.of(60), [(bar, 0.4 + rng.random()) for bar in bars])[1]]
+    assert [i for i in range(61, 3000) if width[i] != width[i - 1]] == [1440, 2880]

@@ -16,10 +16,10 @@ from ..core.features import Feature, htf
 from ..core.unit import Span, checked
 from .extremes import push
 from .swings import Swings
-from .vwap import DAY, WEEK, Sums, added, opened, read
+from .vwap import DAILY, WEEKLY, Sums, added, opened, read
 
 # %% ../../nbs/20_indicators/43_anchored_vwap.ipynb #anchored-unit
-SWING_HIGH, SWING_LOW, HIGH_VOLUME = 2, 3, 4       # beside DAY and WEEK of the VWAP page
+SWING_HIGH, SWING_LOW, HIGH_VOLUME = 2, 3, 4       # beside DAILY and WEEKLY of the VWAP page
 
 
 class AnchoredView(NamedTuple):
@@ -35,7 +35,7 @@ def since(past: np.ndarray, at: int, ago: int) -> Sums:
     "Sums over the remembered bars from the one `ago` bars before place `at` up to that place."
     size = past.shape[1]
     i = at - ago if at >= ago else at - ago + size
-    sums = Sums(float(past[0, i]), 0.0, 0.0, 0.0)  # within: wrapped
+    sums = Sums(0.0, float(past[0, i]), 0.0)  # within: wrapped
     for _ in range(ago + 1):
         sums = added(sums, float(past[0, i]), float(past[1, i]))  # within: wrapped
         i = i + 1 if i + 1 < size else 0
@@ -44,7 +44,7 @@ def since(past: np.ndarray, at: int, ago: int) -> Sums:
 # %% ../../nbs/20_indicators/43_anchored_vwap.ipynb #anchored-class
 class AnchoredVWAP(NamedTuple):
     "VWAP since the last confirmed swing, the bar of greatest volume, the day or the week (quant_spec A7)."
-    kind: int                   # DAY, WEEK, SWING_HIGH, SWING_LOW or HIGH_VOLUME
+    kind: int                   # DAILY, WEEKLY, SWING_HIGH, SWING_LOW or HIGH_VOLUME
     width: float                # of the bands, in deviations
     window: int                 # bars among which the greatest volume is looked for
     past: np.ndarray            # (2, size) typical price and volume of the last bars, changed in place
@@ -64,9 +64,9 @@ class AnchoredVWAP(NamedTuple):
         return cls(kind, float(width), window, np.zeros((2, max(window, 51))), np.zeros(window), np.zeros(window, np.int64))
 
     @classmethod
-    def wired(cls, minutes: int = 0, kind: int = SWING_LOW) -> dict[str, Feature]:
-        "The line and the swings that anchor it, of strength 5, or 3 above 15 minutes (`minutes` 0: the chart's own timeframe)."
-        return dict(swings=htf(minutes, Swings.of(3 if minutes > 15 else 5), optional=True),
+    def wired(cls, minutes: int = 0, kind: int = SWING_LOW, strength: int = 0) -> dict[str, Feature]:
+        "The line and the swings that anchor it; their strength 0: 5, or 3 above 15 minutes (`minutes` 0: the chart's own timeframe)."
+        return dict(swings=htf(minutes, Swings.of(strength or (3 if minutes > 15 else 5)), optional=True),
                     anchored_vwap=htf(minutes, cls.of(kind), "bar", "swings.kind", "swings.high_ago", "swings.low_ago"))
 
     def warmup(self) -> int: return 1  # the line itself begins with the first anchor
@@ -76,7 +76,7 @@ class AnchoredVWAP(NamedTuple):
         at, price = k % past.shape[1], (bar.high + bar.low + bar.close) / 3.0  # nonzero: the ring has a length
         past[0, at], past[1, at] = price, bar.volume  # within: modulo its length
         found = -1
-        if kind == DAY or kind == WEEK: found = k if opened(kind, bar.open_time) == bar.open_time else -1
+        if kind == DAILY or kind == WEEKLY: found = k if opened(kind, bar.open_time) == bar.open_time else -1
         elif kind == HIGH_VOLUME:
             head, size = push(volumes, born, head, size, k, bar.volume, 1.0)
             if k + 1 >= window: found = int(born[head])  # within: the queue holds this bar at least

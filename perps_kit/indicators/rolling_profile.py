@@ -12,11 +12,12 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from ..core.bar import Bar
+from ..core.clock import DAY
 from ..core.features import Feature, htf
 from ..core.unit import Span, checked
 from .atr import ATR
 from .extremes import Highest, Lowest
-from .session_profile import DAY, levels
+from .session_profile import levels
 from .volume_profile import begin_of, pour, row_width, rows_of
 
 # %% ../../nbs/20_indicators/47_rolling_profile.ipynb #rolling-profile-refill
@@ -61,6 +62,7 @@ class RollingProfile(NamedTuple):
     first: int = 0              # lowest row that the window reaches
     last: int = 0
     since: int = 0              # bars since everything was poured anew
+    silent: int = 0             # how many of the last bars had no volume
     atr: float = nan            # as of the bar before
 
     @classmethod
@@ -79,18 +81,18 @@ class RollingProfile(NamedTuple):
     def warmup(self) -> int: return self.n if self.n > 1 else 2
 
     def update(self, bar: Bar, atr: float) -> "tuple[RollingProfile, RollingView]":
-        n, tick, share, step, rows, past, top, bottom, k, at, width, base, first, last, since, known = self
+        n, tick, share, step, rows, past, top, bottom, k, at, width, base, first, last, since, silent, known = self
         size, low, high, volume = len(rows), float(past[0, at]), float(past[1, at]), float(past[2, at])  # within: at wraps at n
         past[0, at], past[1, at], past[2, at] = bar.low, bar.high, bar.volume  # within: the same
         full, k, at = k >= n, k + 1 if k < n else n, at + 1 if at + 1 < n else 0
         top, _ = top.update(bar.high)
         bottom, _ = bottom.update(bar.low)
         highest, lowest = float(top.values[top.head]), float(bottom.values[bottom.head])  # within: both hold this bar at least
-        anew = since >= LASTS or bar.open_time % DAY == 0 or not width > 0.0  # nonzero: a day has hours
-        if anew and known > 0.0: width = row_width(known, tick)
-        known = atr if atr > 0.0 else known
+        midnight, silent = bar.open_time % DAY == 0 or not width > 0.0, 0 if bar.volume > 0.0 else silent + 1  # nonzero: a day has hours
+        if midnight and known > 0.0: width = row_width(known, tick)
+        anew, known = midnight or since >= LASTS or silent == n, atr if atr > 0.0 else known
         if not width > 0.0:
-            return (RollingProfile(n, tick, share, step, rows, past, top, bottom, k, at, width, base, first, last, since, known),
+            return (RollingProfile(n, tick, share, step, rows, past, top, bottom, k, at, width, base, first, last, since, silent, known),
                     RollingView(nan, nan, nan, nan))
         begin, end = rows_of(lowest, highest, width)
         while end - begin + 1 > size:
@@ -104,7 +106,7 @@ class RollingProfile(NamedTuple):
             pour(rows, base, width, bar.low, bar.high, bar.volume)
             sweep_out(rows, first - base, begin - base)
             sweep_out(rows, end + 1 - base, last + 1 - base)
-        unit = RollingProfile(n, tick, share, step, rows, past, top, bottom, k, at, width, base, begin, end, since + 1, known)
+        unit = RollingProfile(n, tick, share, step, rows, past, top, bottom, k, at, width, base, begin, end, since + 1, silent, known)
         if k < n: return unit, RollingView(nan, nan, nan, nan)
         found = levels(rows, base, width, begin, end, share, step)
         return unit, RollingView(found.poc, found.vah, found.val, width)
