@@ -120,5 +120,5 @@ def test_a_red_check_shows_its_output_and_a_green_one_none(monkeypatch, capsys):
 
 
 def test_thumbnails_are_what_the_units_draw_now():
-    done = subprocess.run([sys.executable, "tools/thumbnails.py", "check"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, ROOT / "tools" / "thumbnails.py", "check"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
