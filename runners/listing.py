@@ -45,6 +45,7 @@ def described(name: str) -> dict[str, Any]:
         call=f"{e.cls.__name__}{'.of' if hasattr(e.cls, 'of') else ''}(...)",
         module=e.module,
         notebook=e.notebook,
+        series=getattr(e.cls, "series", None),
         warmup=warmup(e.cls),
         parameters=[
             dict(name=p.name, type=p.type.__name__, default=p.default if isinstance(p.default, (int, float, str)) else None,

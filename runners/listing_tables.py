@@ -43,7 +43,8 @@ def units(rows: list[dict[str, Any]], width: int) -> Table:
 def unit(facts: dict[str, Any]) -> Group:
     "One unit: what it is, its parameters with their ranges, what feeds it, what it gives."
     warm = "" if facts["warmup"] is None else f", speaks first at bar {facts['warmup']}"
-    lines = [f"{facts['summary']}", f"{facts['call']} of {facts['module']}{warm}", f"explained in {facts['notebook'] or 'its own package'}"]
+    series = f", steps on rows of {facts['series']}" if facts["series"] else ""
+    lines = [f"{facts['summary']}", f"{facts['call']} of {facts['module']}{series}{warm}", f"explained in {facts['notebook'] or 'its own package'}"]
     of = columns(("parameter", "type"), ("default", "from", "to"))
     for p in facts["parameters"]:
         values = (p[k] for k in ("default", "low", "high"))

@@ -48,6 +48,7 @@ def test_one_unit_is_told_with_its_ranges_inputs_and_outputs(say):
     facts = json.loads(say("units", "ema", "--json")[1])
     assert facts["parameters"] == [dict(name="n", type="int", default=20, low=1, high=1000)]
     assert facts["outputs"] == ["a number"] and facts["inputs"] == dict(ema=dict(unit="EMA", inputs=["close"], minutes=0))
+    assert "steps on rows of funding" in say("units", "funding_rate")[1]
     told = json.loads(say("units", "ema_scalper", "--json")[1])
     assert told["inputs"]["zones"]["unit"] == "Zones" and not told["outputs"]
     for name in ("ladder", "resample"): assert say("units", name)[0] == 0
