@@ -42,9 +42,10 @@ def units(rows: list[dict[str, Any]], width: int) -> Table:
 
 def unit(facts: dict[str, Any]) -> Group:
     "One unit: what it is, its parameters with their ranges, what feeds it, what it gives."
-    warm = "" if facts["warmup"] is None else f", speaks first at bar {facts['warmup']}"
-    series = f", steps on rows of {facts['series']}" if facts["series"] else ""
-    lines = [f"{facts['summary']}", f"{facts['call']} of {facts['module']}{series}{warm}", f"explained in {facts['notebook'] or 'its own package'}"]
+    kind = "bar" if facts["series"] is None else "row"
+    where = f"{facts['call']} of {facts['module']}" + (f", steps on rows of {facts['series']}" if facts["series"] else "")
+    warm = "" if facts["warmup"] is None else f", speaks first at {kind} {facts['warmup']}"
+    lines = [facts["summary"], where + warm, f"explained in {facts['notebook'] or 'its own package'}"]
     of = columns(("parameter", "type"), ("default", "from", "to"))
     for p in facts["parameters"]:
         values = (p[k] for k in ("default", "low", "high"))
