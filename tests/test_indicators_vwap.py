@@ -10,7 +10,7 @@ from fixtures.candles import QUARTER, candle, real, walk
 
 from perps_kit.core.bar import Bars
 from perps_kit.core.features import on, prefixed
-from perps_kit.core.unit import fold, same_bits
+from perps_kit.core.unit import ParameterError, fold, same_bits
 from perps_kit.data.look import look
 from perps_kit.data.sample import sample_bars
 from perps_kit.indicators.anchored_vwap import HIGH_VOLUME, SWING_HIGH, SWING_LOW, AnchoredVWAP
@@ -146,9 +146,20 @@ def test_trades_in_the_place_of_bars_give_the_vwap_of_trades():
         assert y.vwap == pytest.approx(mean, rel=1e-12) and y.deviation == pytest.approx(spread, rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("kind", range(5))
+@pytest.mark.parametrize("kind", [DAILY, WEEKLY, SWING_HIGH, SWING_LOW, HIGH_VOLUME])
 def test_every_kind_compiles_to_the_same_bits(bars, kind):
     pytest.importorskip("numba")
-    wishes = prefixed("line_", AnchoredVWAP.wired(kind=kind)) | dict(vwap=on(VWAP.of(min(kind, 3))))
+    wishes = prefixed("line_", AnchoredVWAP.wired(kind=kind)) | dict(vwap=on(VWAP.of(kind % 4)))
     plain, compiled = (look(bars, compiled, **wishes) for compiled in (False, True))
     assert all(same_bits(np.array(a), np.array(b)) for a, b in ((plain[1], compiled[1]), (plain[2], compiled[2])))
+
+
+@pytest.mark.parametrize("kind", [LONDON, US])
+def test_a_session_is_no_anchor(kind):
+    with pytest.raises(ParameterError, match=f"AnchoredVWAP: kind = {kind} is a session"): AnchoredVWAP.of(kind)
+
+
+@pytest.mark.parametrize("ago", [nan, 51.0, 9.0, -1.0])
+def test_a_distance_that_the_ring_does_not_hold_is_no_anchor(ago):
+    unit = fold(AnchoredVWAP.of(SWING_HIGH), [(candle(i, 10, 10, 10, 10), 0.0, nan, nan) for i in range(4)])[0]
+    assert unit.update(candle(4, 12, 12, 12, 12), 1.0, ago, nan)[0].anchor == -1

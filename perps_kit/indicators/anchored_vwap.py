@@ -13,13 +13,13 @@ import numpy as np
 
 from ..core.bar import Bar
 from ..core.features import Feature, htf
-from ..core.unit import Span, checked
+from ..core.unit import ParameterError, Span, checked
 from .extremes import push
 from .swings import Swings
 from .vwap import DAILY, WEEKLY, Sums, added, opened, read
 
 # %% ../../nbs/20_indicators/43_anchored_vwap.ipynb #anchored-unit
-SWING_HIGH, SWING_LOW, HIGH_VOLUME = 2, 3, 4       # beside DAILY and WEEKLY of the VWAP page
+SWING_HIGH, SWING_LOW, HIGH_VOLUME = 4, 5, 6       # beside the kinds of the VWAP page, of which DAILY and WEEKLY count here, too
 
 
 class AnchoredView(NamedTuple):
@@ -58,10 +58,12 @@ class AnchoredVWAP(NamedTuple):
 
     @classmethod
     @checked
-    def of(cls, kind: Annotated[int, Span(0, 4)] = SWING_LOW, width: Annotated[float, Span(0.0, 20.0)] = 2.0,
+    def of(cls, kind: Annotated[int, Span(0, 6)] = SWING_LOW, width: Annotated[float, Span(0.0, 20.0)] = 2.0,
            window: Annotated[int, Span(2, 1000)] = 96) -> "AnchoredVWAP":
         "Before the first anchor."
-        return cls(kind, float(width), window, np.zeros((2, max(window, 51))), np.zeros(window), np.zeros(window, np.int64))
+        if kind in (2, 3): raise ParameterError(f"AnchoredVWAP: kind = {kind!r} is a session, whose line VWAP.of({kind}) draws")
+        size, queue = (max(window, 51), window) if kind == HIGH_VOLUME else (51, 1)
+        return cls(kind, float(width), window, np.zeros((2, size)), np.zeros(queue), np.zeros(queue, np.int64))
 
     @classmethod
     def wired(cls, minutes: int = 0, kind: int = SWING_LOW, strength: int = 0) -> dict[str, Feature]:
@@ -71,17 +73,20 @@ class AnchoredVWAP(NamedTuple):
 
     def warmup(self) -> int: return 1  # the line itself begins with the first anchor
 
+    def settle(self) -> int: return 672 if self.kind == WEEKLY else 96 if self.kind == DAILY else self.window
+
     def update(self, bar: Bar, swing: float, high_ago: float, low_ago: float) -> "tuple[AnchoredVWAP, AnchoredView]":
         kind, width, window, past, volumes, born, k, head, size, anchor, sums = self
-        at, price = k % past.shape[1], (bar.high + bar.low + bar.close) / 3.0  # nonzero: the ring has a length
+        length, price = past.shape[1], (bar.high + bar.low + bar.close) / 3.0
+        at, found, ago = k % length, -1, nan  # nonzero: the ring has a length
         past[0, at], past[1, at] = price, bar.volume  # within: modulo its length
-        found = -1
         if kind == DAILY or kind == WEEKLY: found = k if opened(kind, bar.open_time) == bar.open_time else -1
         elif kind == HIGH_VOLUME:
             head, size = push(volumes, born, head, size, k, bar.volume, 1.0)
             if k + 1 >= window: found = int(born[head])  # within: the queue holds this bar at least
-        elif kind == SWING_HIGH and (swing == 1.0 or swing == 2.0 or swing == -2.0): found = k - int(high_ago)
-        elif kind == SWING_LOW and (swing == -1.0 or swing == 2.0 or swing == -2.0): found = k - int(low_ago)
+        elif kind == SWING_HIGH and (swing == 1.0 or swing == 2.0 or swing == -2.0): ago = high_ago
+        elif kind == SWING_LOW and (swing == -1.0 or swing == 2.0 or swing == -2.0): ago = low_ago
+        if ago >= 0.0 and ago <= k and ago < length: found = k - int(ago)
         if found >= 0 and found != anchor: anchor, sums = found, since(past, at, k - found)
         elif anchor >= 0: sums = added(sums, price, bar.volume)
         unit = AnchoredVWAP(kind, width, window, past, volumes, born, k + 1, head, size, anchor, sums)

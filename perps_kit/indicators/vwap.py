@@ -77,6 +77,8 @@ class VWAP(NamedTuple):
 
     def warmup(self) -> int: return 1  # the line itself begins with the first bar that opens its period
 
+    def settle(self) -> int: return 672 if self.kind == WEEKLY else 96  # bars of 15 minutes
+
     def update(self, bar: Bar) -> "tuple[VWAP, VWAPView]":
         kind, width, start, sums = self
         began, price = opened(kind, bar.open_time), (bar.high + bar.low + bar.close) / 3.0
