@@ -28,7 +28,7 @@ from perps_kit.core.bar import Bars
 from perps_kit.core.columns import Columns
 from perps_kit.core.compiled import fold_loop, fused_loop
 from perps_kit.core.features import Feature, on, plan_of, prefixed
-from perps_kit.core.registry import units
+from perps_kit.core.registry import units, wiring
 from perps_kit.core.signal import Signal, no_signal
 from perps_kit.core.stream import Stream, fresh
 from perps_kit.core.unit import output_fields
@@ -115,7 +115,12 @@ def structure_calls(bars: Bars) -> dict[str, tuple[Callable[[], Any], Callable[[
 
     def ours(**features: Feature) -> Callable[[], Any]:
         wish = Wish(features)
-        return lambda: Columns(bars, True).of(wish, list(features)[-1])
+
+        def work() -> Any:
+            columns = Columns(bars, True)
+            columns.fuse(wish)
+            return columns.of(wish, list(features)[-1])
+        return work
     return {"swings": (ours(swings=on(Swings.of(5))), lambda: smc.swing_highs_lows(frame, 5)),
             "fair value gaps": (ours(**FairValueGap.wired()), lambda: smc.fvg(frame)),
             "breaks of structure": (ours(**Structure.wired()), lambda: smc.bos_choch(frame, swings)),
@@ -163,12 +168,11 @@ def added(peer: Any, xs: list) -> Any:
 
 
 def everything() -> dict[str, Feature]:
-    "Every indicator that candles feed, each with its own inputs; what several ask for stands there once."
+    "Every indicator that candles feed, each with its own inputs; what several ask for is computed once."
     found: dict[str, Feature] = {}
     for entry in units():
-        if entry.kind == "indicator" and hasattr(entry.cls, "wired"): found |= prefixed(f"{entry.name}_", entry.cls.wired())
-    found |= dict(sma=on(SMA.of(20), "close"), macd=on(MACD.of(), "close"), roc=on(ROC.of(), "close"), channel=on(Donchian.of()))
-    return found | FIVE
+        if entry.kind == "indicator": found |= prefixed(f"{entry.name}_", wiring(entry.cls) or {})
+    return found
 
 
 class Looker(Wish):
