@@ -57,7 +57,7 @@ def candles(bars: Bars, title: str = "", height: int = 320, **options: Any) -> f
 def _legend(p: figure) -> None:
     "The legend above a chart, where it covers no candle; a click on an entry hides what it names."
     legend: Any = p.legend[0]
-    legend.location, legend.orientation, legend.click_policy, legend.ncols = "top_left", "horizontal", "hide", 6
+    legend.location, legend.orientation, legend.click_policy, legend.ncols = "top_left", "horizontal", "hide", 4
     legend.border_line_color, legend.background_fill_alpha, legend.label_text_font_size = None, 0.7, "9pt"
     if legend in p.center and (p.height or 0) > 200:
         p.center.remove(legend)
