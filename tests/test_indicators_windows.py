@@ -1,5 +1,6 @@
 "Extremes, Donchian, counts, ranks, z-score, ATR ratio and volume spike against pandas, numpy and a look through the whole window."
-from math import isnan, nan
+from fractions import Fraction
+from math import isnan, isqrt, nan
 
 import numpy as np
 import pandas as pd
@@ -83,13 +84,31 @@ def test_z_scores_agree_with_numpy(bars, n):
         assert (y[(np.array(before.max()) == np.array(before.min()))] == 0.0).all() and np.isnan(y[:n]).all()
 
 
-def test_a_ripple_on_a_high_level_and_a_giant_that_has_left_do_not_drown_the_deviation():
-    rng = np.random.default_rng(4)
-    x = 1e5 + 1e-3 * rng.normal(size=3000)
-    x[1000] = 1e12
-    y = run(ZScore.of(20), x)
-    for i in (500, 1021, 1022, 1030, 2999):
-        assert y[i] == pytest.approx((x[i] - x[i - 20:i].mean()) / (x[i - 20:i] - x[i - 20:i].mean()).std(), rel=1e-6), i
+def exact_z(x: float, before: list[float]) -> float:
+    "The z-score in fractions, rounded once; the root of two hundred digits."
+    window = [Fraction(b) for b in before]
+    mean = sum(window) / len(window)
+    square = (Fraction(x) - mean) ** 2 / (sum((b - mean) ** 2 for b in window) / len(window))
+    return float(np.sign(Fraction(x) - mean)) * float(Fraction(isqrt(square.numerator * 10**400 // square.denominator), 10**200))
+
+
+RNG = np.random.default_rng(4)
+HARD = {
+    "a ripple on a high level": 1e5 + 1e-3 * RNG.normal(size=250),
+    "a ripple finer still": 1e5 + 1e-6 * RNG.normal(size=250),
+    "a giant that leaves at once": np.r_[1e5 + 1e-3 * RNG.normal(size=90), 1e12, 1e5 + 1e-3 * RNG.normal(size=160)],
+    "a giant that fades": np.r_[1 + 0.01 * RNG.normal(size=93), 1e12 * 5.0 ** -np.arange(19.0), 1 + 0.01 * RNG.normal(size=180)],
+    "a change of level": np.r_[1 + 1e-3 * RNG.normal(size=125), 1e5 + 1e-3 * RNG.normal(size=125)],
+    "all sizes": RNG.lognormal(0, 8, 250),
+}
+
+
+@pytest.mark.parametrize("n", [2, 20, 90])
+@pytest.mark.parametrize("name", HARD)
+def test_z_scores_keep_their_digits_where_sums_would_drown_them(name, n):
+    x = HARD[name].tolist()
+    y = fold(ZScore.of(n), x)[1]
+    for i in range(n, len(x)): assert y[i] == pytest.approx(exact_z(x[i], x[i - n:i]), rel=1e-9, abs=1e-9), i
 
 
 def test_equal_values_have_no_deviation_and_an_unknown_one_is_passed_over():

@@ -14,15 +14,19 @@ import numpy as np
 from ..core.unit import Span, checked
 
 # %% ../../nbs/20_indicators/17_zscore.ipynb #zscore-window
-FADED = 0.001       # of the squares left after a value went: what remains is mostly its rounding
+FADED = 0.001       # of the most that the squares were: below it, their rounding begins to matter
 
 
-def spread(ring: np.ndarray, n: int) -> tuple[float, float]:
-    "Mean of the first n values, and the sum of their squared distances from it, in two passes."
-    mean, squares = 0.0, 0.0
-    for i in range(n): mean = mean + (ring[i] - mean) / (i + 1)  # nonzero: i + 1 is at least 1 # within: n is its length
-    for i in range(n): squares = squares + (ring[i] - mean) * (ring[i] - mean)  # within: the same
-    return float(mean), float(squares)
+def spread(ring: np.ndarray, n: int) -> tuple[float, float, float]:
+    "A level amid the first n values, their mean as a distance from it, and the sum of their squared distances from the mean."
+    level, total, squares = 0.0, 0.0, 0.0
+    for i in range(n): level = level + (float(ring[i]) - level) / (i + 1)  # nonzero: i + 1 is at least 1 # within: n is its length
+    for i in range(n): total = total + (float(ring[i]) - level)  # within: the same
+    mean = total / n  # nonzero: n is at least 2
+    for i in range(n):
+        far = (float(ring[i]) - level) - mean  # within: the same
+        squares = squares + far * far
+    return level, mean, squares
 
 # %% ../../nbs/20_indicators/17_zscore.ipynb #zscore-unit
 class ZScore(NamedTuple):
@@ -31,8 +35,10 @@ class ZScore(NamedTuple):
     ring: np.ndarray            # (n,) those, changed in place
     k: int = 0                  # values seen, at most n
     at: int = 0                 # where the next one goes
-    mean: float = 0.0           # of the ring
-    squares: float = 0.0        # sum of squared distances from it
+    level: float = 0.0          # a value amid the window
+    mean: float = 0.0           # of the ring, less the level
+    squares: float = 0.0        # sum of squared distances from the mean
+    peak: float = 0.0           # the most that was since it was worked out anew
     same: int = 0               # how many of the last values are equal
     last: float = nan
 
@@ -46,18 +52,18 @@ class ZScore(NamedTuple):
 
     def update(self, x: float) -> "tuple[ZScore, float]":
         if isnan(x): return self, nan
-        n, ring, k, at, mean, squares, same, last = self
-        y, before = nan, squares
-        if k == n:
-            y = (x - mean) / sqrt(squares / n) if same < n and squares > 0.0 else 0.0  # nonzero: tested before # positive: the same
-            old = float(ring[at])  # within: at wraps at n
-            new = mean + (x - old) / n  # nonzero: n is at least 2
-            squares, mean = squares + (x - old) * ((x - new) + (old - mean)), new
-        else:
-            k = k + 1
-            new = mean + (x - mean) / k  # nonzero: k is at least 1
-            squares, mean = squares + (x - mean) * (x - new), new
+        n, ring, k, at, level, mean, squares, peak, same, last = self
+        y, full = nan, k == n
+        if full:
+            far, old = (x - level) - mean, float(ring[at]) - level  # within: at wraps at n
+            y = far / sqrt(squares / n) if same < n and squares > 0.0 else 0.0  # nonzero: tested before # positive: the same
+            new = mean + (x - float(ring[at])) / n  # nonzero: n is at least 2 # within: at wraps at n
+            squares, mean = squares + (x - float(ring[at])) * ((x - level - new) + (old - mean)), new  # within: the same
+        else: k = k + 1
         ring[at] = x  # within: at wraps at n
         same, at = same + 1 if x == last else 1, at + 1
-        if at == n or (k == n and squares < FADED * before): mean, squares = spread(ring, n)
-        return ZScore(n, ring, k, at if at < n else 0, mean, squares, same, x), y
+        if squares > peak: peak = squares
+        if at == n or (full and squares < FADED * peak):
+            level, mean, squares = spread(ring, n)
+            peak = squares
+        return ZScore(n, ring, k, at if at < n else 0, level, mean, squares, peak, same, x), y
