@@ -120,7 +120,8 @@ class Plan:
         node = self.nodes[i]
         ratio = node.minutes // self.minutes
         fed = max((self._speaks(s.node) for s in node.inputs if s.node >= 0), default=1)
-        return (-(-fed // ratio) + node.unit.warmup() - 1) * ratio
+        own = node.unit.complete() if hasattr(node.unit, "complete") else node.unit.warmup()
+        return (-(-fed // ratio) + own - 1) * ratio
 
     def _behind(self, name: str) -> list[Node]:
         seen, todo = set(), [c.node for c in self.columns[name]]

@@ -50,6 +50,8 @@ class ADX(NamedTuple):
 
     def warmup(self) -> int: return self.n + 1
 
+    def complete(self) -> int: return 2 * self.n
+
     def settle(self) -> int: return 6 * self.n
 
     def update(self, bar: Bar) -> "tuple[ADX, ADXView]":

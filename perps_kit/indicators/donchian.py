@@ -37,6 +37,8 @@ class Donchian(NamedTuple):
 
     def warmup(self) -> int: return self.top.n
 
+    def complete(self) -> int: return self.top.n + 1
+
     def update(self, bar: Bar) -> "tuple[Donchian, Channel]":
         top, high = self.top.update(bar.high)
         bottom, low = self.bottom.update(bar.low)

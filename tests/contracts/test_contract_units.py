@@ -143,6 +143,9 @@ def test_warm_up_is_declared_and_true(name, series):
     first = next((k for k, y in enumerate(outputs, 1) if any(x == x for x in (y if isinstance(y, tuple) else (y,)))), None)
     assert first == one.unit.warmup(), f"it speaks first with input {first}, and declares {one.unit.warmup()}"
     assert not hasattr(one.unit, "settle") or one.unit.settle() >= one.unit.warmup()
+    if hasattr(one.unit, "complete"):
+        all_of_it = next(k for k, y in enumerate(outputs, 1) if all(x == x for x in y))
+        assert all_of_it == one.unit.complete(), f"all of it is known first with input {all_of_it}, and it declares {one.unit.complete()}"
 
 
 numbers = [(e, p) for e in units() if e.kind == "indicator" for p in parameters(e.cls).values() if p.type in (int, float)]
