@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.measure import ROOT, Line, at_most, cpu_seconds
-from perps_kit.data.order_book import Book, BookSync, Diff, Snapshot, depth_view, diff_of, levels_of, snapshot_of
+from perps_kit.data.book_sync import BookSync
+from perps_kit.data.depth import depth_view
+from perps_kit.data.order_book import Book, Diff, Snapshot, diff_of, levels_of, snapshot_of
 
 RECORDED = ROOT.parent / "shared" / "data" / "orderbook"
 MID = 618_000               # in ticks of 0.1

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perps_kit.core.unit import ParameterError, fold
-from perps_kit.data.order_book import Book, BookView, Snapshot, depth_view
+from perps_kit.data.depth import BookView, depth_view
+from perps_kit.data.order_book import Book, Snapshot
 from perps_kit.indicators.book_imbalance import BookImbalance, Imbalance
 
 

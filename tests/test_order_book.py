@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perps_kit.core.bar import DataError
-from perps_kit.data.order_book import Book, BookError, BookSync, Diff, Side, Snapshot, depth_view, diff_of, levels_of, snapshot_of
+from perps_kit.data.book_sync import BookSync
+from perps_kit.data.depth import depth_view
+from perps_kit.data.order_book import Book, BookError, Diff, Side, Snapshot, diff_of, levels_of, snapshot_of
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 DIFFS = {"btcusdt": 6551, "ethusdt": 6586}
