@@ -7,14 +7,15 @@ from fixtures.candles import candle, real, walk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perps_kit.core.bar import Bar
+from perps_kit.core.bar import Bar, Bars
 from perps_kit.core.clock import DAY
-from perps_kit.core.unit import fold
+from perps_kit.core.unit import fold, same_bits
+from perps_kit.data.look import look
 from perps_kit.data.sample import sample_bars
 from perps_kit.indicators.atr import ATR
 from perps_kit.indicators.rolling_profile import RollingProfile
-from perps_kit.indicators.session_profile import SessionProfile
-from perps_kit.indicators.volume_profile import control, merge, move, pour, row_width, value_area
+from perps_kit.indicators.session_profile import SessionProfile, levels
+from perps_kit.indicators.volume_profile import control, merge, move, pour, row_width, rows_of, value_area
 
 SERIES = {"sample": lambda: sample_bars("SOLUSDT")[:700], "coarse": lambda: walk(2, 600, tick=0.5),
           "bitcoin": lambda: real("BTC", 30_000, 700)}
@@ -26,11 +27,17 @@ def bars(request):
     return SERIES[request.param]()
 
 
+def row(price: float, width: float) -> int:
+    "A price within a billionth of a row's edge lies on it."
+    near = round(price / width)
+    return near if abs(price / width - near) < 1e-9 else floor(price / width)
+
+
 def poured(bars: list[Bar], width: float) -> dict[int, float]:
     "Volume by row number, from nothing."
     rows: dict[int, float] = {}
     for bar in bars:
-        first, last = floor(bar.low / width), floor(bar.high / width)
+        first, last = row(bar.low, width), row(bar.high, width)
         for i in range(first, last + 1):
             reach = bar.high - bar.low
             share = 1.0 if first == last else (min(bar.high, (i + 1) * width) - max(bar.low, i * width)) / reach
@@ -82,9 +89,10 @@ def test_poc_and_value_area_as_written_down(volumes, step, share):
 
 
 def test_equal_rows_go_to_the_middle_and_then_down():
-    assert control(np.array([5.0, 1.0, 5.0, 1.0, 1.0]), 0, 4) == 2
-    assert control(np.array([5.0, 1.0, 1.0, 5.0]), 0, 3) == 0
-    assert control(np.array([9.0, 5.0, 1.0, 1.0, 5.0]), 1, 4) == 1     # only the places that are asked for
+    assert control(np.array([5.0, 1.0, 5.0, 1.0, 1.0]), 0, 4, 0.0) == 2
+    assert control(np.array([5.0, 1.0, 1.0, 5.0]), 0, 3, 0.0) == 0
+    assert control(np.array([9.0, 5.0, 1.0, 1.0, 5.0]), 1, 4, 0.0) == 1     # only the places that are asked for
+    assert control(np.array([5.0, 1.0, 5.0 - 1e-12, 1.0, 1.0]), 0, 4, 1e-9) == 2
 
 
 @settings(max_examples=200, deadline=None)
@@ -113,7 +121,7 @@ def test_merging_and_moving_keep_every_row_in_its_place(volumes, base, by):
 
 @pytest.mark.parametrize(("atr", "tick", "width"), [(4.0, 0.0, 1.0), (4.0, 0.3, 0.9), (0.1, 0.5, 0.5), (10.0, 0.5, 2.5), (4.6, 0.5, 1.0)])
 def test_rows_lie_on_the_tick_and_are_never_less_than_one(atr, tick, width):
-    assert row_width(atr, tick) == pytest.approx(width)
+    assert row_width(atr, tick, 100.0) == pytest.approx(width)
 
 
 @pytest.mark.parametrize(("step", "tick"), [(2, 0.0), (1, 0.05)])
@@ -123,7 +131,7 @@ def test_session_profiles_are_those_of_each_day_from_nothing(bars, step, tick):
     held, known, whole, day, width = (nan, nan, nan), nan, False, [], nan
     for bar, now, y in zip(bars, atr, seen):
         if bar.open_time % DAY == 0 or isnan(width):
-            day, whole, width = [], bar.open_time % DAY == 0 and known > 0, row_width(known, tick) if known > 0 else nan
+            day, whole, width = [], bar.open_time % DAY == 0 and known > 0, row_width(known, tick, bar.open) if known > 0 else nan
         known = now if now > 0 else known
         if isnan(width): continue
         day.append(bar)
@@ -141,7 +149,7 @@ def test_rolling_profiles_are_those_of_the_window_from_nothing(bars, n):
     seen = fold(RollingProfile.of(n), list(zip(bars, atr)))[1]
     known, width, spoke = nan, nan, 0
     for i, (bar, y) in enumerate(zip(bars, seen)):
-        if (isnan(width) or bar.open_time % DAY == 0) and known > 0: width = row_width(known, 0.0)
+        if (isnan(width) or bar.open_time % DAY == 0) and known > 0: width = row_width(known, 0.0, bar.open)
         known = atr[i] if atr[i] > 0 else known
         if i + 1 < n or isnan(width):
             assert isnan(y.poc)
@@ -191,3 +199,32 @@ def test_the_width_of_rolling_rows_changes_at_midnight_alone():
     bars = [Bar(i * minute, (i + 1) * minute, 100.0, 100.5, 99.5, 100.0, 1.0) for i in range(3000)]
     width = [y.width for y in fold(RollingProfile.of(60), [(bar, 0.4 + rng.random()) for bar in bars])[1]]
     assert [i for i in range(61, 3000) if width[i] != width[i - 1]] == [1440, 2880]
+
+
+def test_a_long_stillness_overflows_nothing_and_compiles_alike():
+    lively, quarter = list(walk(1, 40)), 900_000
+    still = [Bar(i * quarter, (i + 1) * quarter, 300.0, 300.0, 300.0, 300.0, 0.0) for i in range(40, 12_000)]
+    again = [Bar(i * quarter, (i + 1) * quarter, 300.0, 301.0, 299.0, 300.5, 5.0) for i in range(12_000, 12_200)]
+    bars = Bars.of("STILL", 15, lively + still + again)
+    for unit in (SessionProfile, RollingProfile):
+        plain, compiled = (look(bars, way, **unit.wired())[-1] for way in (False, None))
+        assert same_bits(np.array(plain), np.array(compiled))
+        assert 299.0 <= plain.poc[-1] <= 301.0
+
+
+@pytest.mark.parametrize(("tick", "width"), [(0.1, 0.2), (0.01, 0.07), (0.0001, 0.0003), (0.5, 1.5)])
+def test_a_price_on_the_edge_of_a_row_lies_above_it(tick, width):
+    for i in range(3, 2000, 7): assert rows_of(i * width, i * width, width) == (i, i)
+
+
+@pytest.mark.parametrize("volumes", [(1.0, 1.0), (1.0, 3.0)])
+def test_ties_do_not_depend_on_what_has_left_the_window(volumes):
+    rng, bars = np.random.default_rng(9), list(walk(5, 2000, tick=0.5, step=0.5))
+    bars = [bar._replace(volume=float(rng.integers(*volumes, endpoint=True))) for bar in bars]
+    unit = RollingProfile.of(20, 0.5)
+    for i, bar in enumerate(bars):
+        unit, y = unit.update(bar, 8.0)
+        if i % 3 or isnan(y.poc): continue
+        rows = np.zeros(len(unit.rows))
+        for old in bars[i - 19:i + 1]: pour(rows, unit.base, unit.width, old.low, old.high, old.volume)
+        assert levels(rows, unit.base, unit.width, unit.first, unit.last, 0.7, 2) == (y.poc, y.vah, y.val), i

@@ -89,7 +89,7 @@ class RollingProfile(NamedTuple):
         bottom, _ = bottom.update(bar.low)
         highest, lowest = float(top.values[top.head]), float(bottom.values[bottom.head])  # within: both hold this bar at least
         midnight, silent = bar.open_time % DAY == 0 or not width > 0.0, 0 if bar.volume > 0.0 else silent + 1  # nonzero: a day has hours
-        if midnight and known > 0.0: width = row_width(known, tick)
+        if midnight and known > 0.0: width = row_width(known, tick, bar.open)
         anew, known = midnight or since >= LASTS or silent == n, atr if atr > 0.0 else known
         if not width > 0.0:
             return (RollingProfile(n, tick, share, step, rows, past, top, bottom, k, at, width, base, first, last, since, silent, known),

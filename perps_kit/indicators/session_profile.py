@@ -51,7 +51,9 @@ def grown(rows: np.ndarray, at: Rows, bar: Bar) -> Rows:
     empty = at.first > at.last
     first, last = low if empty or low < at.first else at.first, high if empty or high > at.last else at.last
     while last - first + 1 > size:
-        base, width, first, last = merge(rows, base), 2.0 * width, first // 2, last // 2
+        base, width = merge(rows, base), 2.0 * width
+        low, high = rows_of(bar.low, bar.high, width)
+        first, last = low if empty else min(first // 2, low), high if empty else max(last // 2, high)
     begin = begin_of(first, last, size)
     if empty: base = begin
     elif first < base or last >= base + size:
@@ -70,6 +72,7 @@ class SessionView(NamedTuple):
     day_vah: float
     day_val: float
     width: float                # of a row of this session
+    whole: float                # 1 where this session was seen from its beginning, else 0
 
 
 class SessionProfile(NamedTuple):
@@ -95,20 +98,20 @@ class SessionProfile(NamedTuple):
         "The profile and the ATR that sets the width of its rows (`minutes` 0: the chart's own timeframe)."
         return dict(atr=htf(minutes, ATR.of(14)), session_profile=htf(minutes, cls.of(), "bar", "atr"))
 
-    def warmup(self) -> int: return 2  # a bar before with an ATR, then one to pour
+    def warmup(self) -> int: return 1  # the levels need an ATR before, and a day
 
     def update(self, bar: Bar, atr: float) -> "tuple[SessionProfile, SessionView]":
         tick, share, step, rows, at, whole, known, held = self
         if bar.open_time % DAY == 0 or not at.width > 0.0:  # nonzero: a day has hours
             whole = 1 if bar.open_time % DAY == 0 and known > 0.0 else 0  # nonzero: the same
-            at = Rows(row_width(known, tick) if known > 0.0 else 0.0, 0, 1, 0)
+            at = Rows(row_width(known, tick, bar.open) if known > 0.0 else 0.0, 0, 1, 0)
             for i in range(len(rows)): rows[i] = 0.0  # within: i counts them
         known = atr if atr > 0.0 else known
         if not at.width > 0.0:
-            seen = SessionView(held.poc, held.vah, held.val, nan, nan, nan, nan)
+            seen = SessionView(held.poc, held.vah, held.val, nan, nan, nan, nan, float(whole))
             return SessionProfile(tick, share, step, rows, at, whole, known, held), seen
         at = grown(rows, at, bar)
         day = levels(rows, at.base, at.width, at.first, at.last, share, step)
         if bar.close_time % DAY == 0 and whole == 1: held = day  # nonzero: a day has hours
-        seen = SessionView(held.poc, held.vah, held.val, day.poc, day.vah, day.val, at.width)
+        seen = SessionView(held.poc, held.vah, held.val, day.poc, day.vah, day.val, at.width, float(whole))
         return SessionProfile(tick, share, step, rows, at, whole, known, held), seen
