@@ -44,7 +44,7 @@ def test_a_changed_interval_is_the_same_rent():
 
 
 def test_unknown_settlements_are_not_remembered():
-    unknown = [(nan, 8.0), (0.5, 0.0), (0.5, -8.0), (0.5, nan)]
+    unknown = [(nan, 8.0), (0.5, 0.0), (0.5, -8.0), (0.5, nan), (inf, 8.0), (-inf, 8.0), (0.5, inf)]
     one, other = ([(0.0001, 8.0), (0.0003, 8.0), *extra, (0.0002, 8.0)] for extra in ([], unknown))
     assert fold(FundingRate.of(2), one)[0].update(0.001, 8.0)[1] == fold(FundingRate.of(2), other)[0].update(0.001, 8.0)[1]
 
@@ -88,3 +88,15 @@ def test_moods_at_their_edges(value, mood):
 def test_what_is_no_index_has_no_mood_and_is_not_remembered(value):
     unit, y = FearGreed.of().update(40.0)[0].update(value)
     assert all(isnan(x) for x in y) and unit.update(45.0)[1].change == 5.0
+
+
+def test_readings_stamped_around_the_hour_count_for_it():
+    late = [0, HOUR - 10, 2 * HOUR + 5, 3 * HOUR - 1_000, 4 * HOUR + 90_000]
+    seen = fold(OpenInterest.of(), [(float(time), 100.0 + i) for i, time in enumerate(late)])[1]
+    assert [y.hour for y in seen[1:]] == [pytest.approx(log((101.0 + i) / (100.0 + i))) for i in range(4)]
+
+
+@pytest.mark.parametrize("contracts", [inf, nan, 0.0, -1.0])
+def test_a_reading_that_is_no_number_of_contracts_is_passed_over(contracts):
+    unit, y = OpenInterest.of().update(0.0, 50.0)[0].update(float(HOUR), contracts)
+    assert all(isnan(x) for x in y) and unit.last == 0

@@ -6,7 +6,7 @@
 __all__ = ['FundingView', 'FundingRate']
 
 # %% ../../nbs/20_indicators/90_funding_rate.ipynb #funding-rate-imports
-from math import isnan, nan
+from math import inf, nan
 from typing import Annotated, NamedTuple
 
 from ..core.unit import Span, checked
@@ -37,7 +37,7 @@ class FundingRate(NamedTuple):
     def warmup(self) -> int: return 1  # the z-score needs n more
 
     def update(self, rate: float, hours: float) -> "tuple[FundingRate, FundingView]":
-        if isnan(rate) or not hours > 0.0: return self, FundingView(nan, nan, nan, nan)
+        if not (rate > -inf and rate < inf and hours > 0.0 and hours < inf): return self, FundingView(nan, nan, nan, nan)
         eight = rate * (8.0 / hours)  # nonzero: tested before
         score, z = self.score.update(eight)
         extreme = 1.0 if eight >= self.limit else -1.0 if eight <= -self.limit else 0.0

@@ -6,7 +6,7 @@
 __all__ = ['OpenInterestView', 'held', 'OpenInterest']
 
 # %% ../../nbs/20_indicators/91_open_interest.ipynb #open-interest-imports
-from math import nan
+from math import inf, nan
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -45,9 +45,9 @@ class OpenInterest(NamedTuple):
     def warmup(self) -> int: return 2  # the day needs 25 readings, the z-score one more than it is held against
 
     def update(self, time: float, contracts: float) -> "tuple[OpenInterest, OpenInterestView]":
-        if not (contracts > 0.0 and time >= 0.0): return self, OpenInterestView(nan, nan, nan)
+        if not (contracts > 0.0 and contracts < inf and time >= 0.0): return self, OpenInterestView(nan, nan, nan)
         ring, score, last = self
-        hour = int(time // 3_600_000.0)
+        hour = int((time + 1_800_000.0) // 3_600_000.0)
         if hour <= last: return self, OpenInterestView(nan, nan, nan)
         day, before = held(ring, hour - 24), held(ring, hour - 1)
         step = ln(contracts / before) if before > 0.0 else nan  # nonzero: tested before
