@@ -141,20 +141,21 @@ def compare(found: Found, result: Result, rows: dict[str, Any], funding: dict[st
     ours, theirs = {t.id: t for t in result.trades}, rows["signals"]
     found.compare("signal lists", "the whole run", [(t.id, iso(t.candidate.time), t.symbol) for t in result.trades],
                   [(s.id, iso(s.close_time), s.symbol) for s in sorted(theirs.values(), key=lambda s: (s.close_time, -s.final, s.symbol))])
-    paid = {symbol: settlements(bars, funding.get(symbol)) for symbol, bars in result.bars.items()}
+    paid = {own: settlements(bars, funding.get(own[0])) for own, bars in result.own.items()}
     for id, trade in ours.items():
         if id not in theirs:
             continue
         where = f"{trade.symbol} {iso(trade.candidate.time)}"
         found.compare("signals with their components", where, signal_facts(trade), stored_facts(theirs[id]))
         tracker = rows["reference"][id]
-        ladder, told = relive(trade, result.bars[trade.symbol], paid[trade.symbol])
+        own = trade.symbol, trade.candidate.minutes
+        ladder, told = relive(trade, result.own[own], paid[own])
         found.compare("reference positions", where, dumps(ladder), tracker.ladder)
         stored = [(e.time, e.kind, e.price, e.weight, e.detail) for e in rows["events"].get(tracker.id, [])]
         found.compare("fills, stop moves and closes of positions", where, json_safe(told), json_safe(stored))
         if mode == "live" and id in rows["accounts"] and ladder.state != CANCELLED:  # a venue fills before a gap calls off
             compare_fills(found, where, ladder, rows["accounts"][id], rows)
-    clean = [d for d in rows["decisions"] if d.outcome == "published" or any(v["gate"] == "minimum" for v in d.verdicts)]
+    clean = [d for d in rows["decisions"] if d.outcome == "published" or any(v["gate"] == "regime" for v in d.verdicts)]
     stored = sorted_as(clean, result)
     ends = [[(d.time, d.symbol, d.side, d.mode, d.outcome, d.reason) for d in side] for side in (result.decisions, stored)]
     found.compare("decision lists", "the whole run", *ends)

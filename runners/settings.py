@@ -57,8 +57,11 @@ class Gates(Part):
 
     muted: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()
-    sessions: tuple[tuple[int, int], ...] = ()
+    sessions: tuple[tuple[int, int], ...] = ()  # minutes of the UTC day, for every strategy
+    hours: dict[str, tuple[tuple[int, int], ...]] = {}  # for one strategy by name, in their place
     minimum: float = Field(default=60.0, ge=0, le=100)
+    leader: str = "BTCUSDT"  # the market that the others follow; "": none
+    on_opposite: Literal["reject", "close", "flip"] = "reject"  # what a signal against an open one does
 
 
 class AccountSettings(Part):

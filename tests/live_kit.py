@@ -60,7 +60,8 @@ class Life:
     async def commit(self, *published: Published, leave: int = 0) -> None:
         "A cycle up to its commit."
         m, t = self.venue.markets["BTCUSDT"], self.close
-        step = Step(m.bars[m.index - 1], [], {"ema_scalper": leave} if leave else {})
+        bar = m.bars[m.index - 1]
+        step = Step(bar, [], {"ema_scalper": leave} if leave else {}, {15: bar})
         await self.account.before(t)
         async with self.db.write() as session:
             for new in published:

@@ -19,7 +19,8 @@ from perps_kit.data.funding import Funding, settlements
 from perps_kit.data.sample import sample_bars, sample_funding, sample_markets
 from perps_kit.data.series import fill_holes
 from perps_kit.engine.engine import Engine
-from perps_kit.scoring.gates import Pipeline
+from perps_kit.scoring.book import Pipeline
+from perps_kit.scoring.context import KEPT, context_features
 from perps_kit.strategies.ema_scalper import EmaScalper
 from perps_kit.trackers.plan import TARGET_FIRST, Rules
 
@@ -38,8 +39,11 @@ def stepped(strategies, bars, pipeline=Pipeline(), rules=Rules(), funding=None, 
     for s in bars:
         whole = fill_holes(bars[s])
         cash = settlements(whole, (funding or {}).get(s))
-        paid |= {(s, time): both for time, *both in zip(whole.open_time.tolist(), cash.at_open.tolist(), cash.inside.tolist())}
-    streams, engine = {s: Stream(strategies, s, minutes) for s in bars}, Engine(strategies, pipeline, rules, ticks)
+        rows = zip(whole.open_time.tolist(), whole.close_time.tolist(), cash.at_open.tolist(), cash.inside.tolist())
+        paid |= {(s, opened, closed): both for opened, closed, *both in rows}
+    if pipeline.leader not in bars: pipeline = pipeline._replace(leader="")
+    streams = {s: Stream(strategies, s, minutes, context_features(minutes), KEPT) for s in bars}
+    engine = Engine(strategies, pipeline, rules, ticks)
     rows = {s: {bar.close_time: bar for bar in bars[s]} for s in bars}
     for time in sorted(set().union(*rows.values())):
         cycle = engine.cycle(time, {s: streams[s].accept(rows[s][time]) for s in rows if time in rows[s]}, paid)
@@ -65,7 +69,7 @@ def market():
 
 def test_three_ways_to_the_same_trades(market):
     bars, funding, ticks = market
-    two, pipeline = {"loose": LOOSE, "scalper": EmaScalper()}, Pipeline(minimum=30.0)
+    two, pipeline = {"loose": LOOSE, "scalper": EmaScalper()}, Pipeline(weigh=False, minimum=30.0)
     fast = backtest(two, bars, pipeline, funding=funding, ticks=ticks, compiled=True)
     plain = backtest(two, bars, pipeline, funding=funding, ticks=ticks, compiled=False)
     alike(fast, {t.id: t.ladder for t in plain.trades}, plain.decisions)
@@ -76,7 +80,7 @@ def test_three_ways_to_the_same_trades(market):
 
 def test_nothing_is_said_on_a_flat_bar_or_before_the_averages_are_back(market):
     bars, funding, ticks = market
-    run = backtest(LOOSE, bars, Pipeline(minimum=0.0), funding=funding, ticks=ticks)
+    run = backtest(LOOSE, bars, Pipeline(weigh=False, minimum=0.0), funding=funding, ticks=ticks)
     for t in run.trades:
         series = run.bars[t.symbol]
         i = int(np.searchsorted(series.close_time, t.candidate.time))
@@ -103,11 +107,12 @@ def random_market(seed: int) -> tuple[dict[str, Bars], dict[str, Funding]]:
 def test_whatever_the_candles_say_the_service_would_have_done_the_same(seed, rules):
     bars, funding = random_market(seed)
     two = {"first": Told(), "second": Told(9.0, 1000.0, 1.0)}
-    pipeline = Pipeline(near_time=2 * HOUR, lock=5 * HOUR, minimum=0.0)
+    pipeline = Pipeline(weigh=False, near_time=2 * HOUR, lock=5 * HOUR, minimum=0.0, on_opposite=("reject", "close", "flip")[seed % 3])
     ticks = {"AUSDT": 0.01, "BUSDT": 0.1}
     run = backtest(two, bars, pipeline, rules, funding, ticks, compiled=False)
     alike(run, *stepped(two, bars, pipeline, rules, funding, ticks))
-    assert len(run.trades) > 60 and {d.reason for d in run.decisions} == {"", "lock", "conflict", "duplicate"}
+    assert len(run.trades) > 60 and {d.reason for d in run.decisions} >= {"", "lock", "duplicate", "cooldown"}
+    assert any(d.closes for d in run.decisions) == (pipeline.on_opposite != "reject")
 
 
 def told(words: dict[int, float], n: int = 40, symbol: str = "BTCUSDT", price: float = 100.0, **moves: float) -> Bars:
@@ -122,7 +127,10 @@ def told(words: dict[int, float], n: int = 40, symbol: str = "BTCUSDT", price: f
 FREE = Rules(entry_bp=0.0, stop_bp=0.0, close_bp=0.0, fee=0.0, target_fee=0.0, patience=0)
 
 
-def run(bars, **more) -> Result: return backtest({"told": Told()}, bars, rules=FREE, compiled=False, **more)
+FREELY = Pipeline(weigh=False, after_stop=0, after_close=0)      # nothing but what a test is about
+
+
+def run(bars, pipeline=FREELY, **more) -> Result: return backtest({"told": Told()}, bars, pipeline, FREE, compiled=False, **more)
 
 
 def reasons(result: Result) -> list[str]: return [d.reason for d in result.decisions]
@@ -140,17 +148,17 @@ def test_the_lock_is_free_at_the_close_that_ends_the_trade():
 
 
 def test_a_close_decided_frees_the_other_side_at_once_and_its_own_side_when_it_is_done():
-    out, wide = {2: BUY, 5: LEAVE_LONGS}, Pipeline(near_time=0)
+    out, wide = {2: BUY, 5: LEAVE_LONGS}, FREELY._replace(near_time=0)
     assert run(told(out)).trades[0].outcome.exit_type == "OPPOSITE"
     assert reasons(run(told(out | {6: BUY}))) == ["", "duplicate"]          # free again, but the same signal within four hours
     assert reasons(run(told(out | {6: BUY}), pipeline=wide)) == ["", ""]
     two = {"told": Told(), "other": Told(9.0, 1000.0)}
-    assert [d.reason for d in backtest(two, told({2: BUY, 5: 2002.0}), rules=FREE, compiled=False).decisions] == ["", "conflict"]
-    assert [d.reason for d in backtest(two, told(out | {6: 2002.0}), rules=FREE, compiled=False).decisions] == ["", ""]
+    assert [d.reason for d in backtest(two, told({2: BUY, 5: 2002.0}), FREELY, FREE, compiled=False).decisions] == ["", "conflict"]
+    assert [d.reason for d in backtest(two, told(out | {6: 2002.0}), FREELY, FREE, compiled=False).decisions] == ["", ""]
 
 
 def test_a_lock_outlives_no_more_than_its_time():
-    ten = Pipeline(lock=10 * QUARTER, near_time=0)
+    ten = FREELY._replace(lock=10 * QUARTER, near_time=0)
     assert reasons(run(told({2: BUY, 12: BUY}), pipeline=ten)) == ["", ""]
     assert reasons(run(told({2: BUY, 11: BUY}), pipeline=ten)) == ["", "lock"]
 
@@ -180,14 +188,14 @@ def test_funding_is_paid_for_what_was_held_and_missing_series_are_told():
 def test_the_same_again_is_the_same_and_the_order_of_symbols_does_not_matter(market):
     bars, funding, ticks = market
     runs = [{s: bars[s] for s in names} for names in (NAMES, NAMES[::-1])]
-    one, two = (backtest(LOOSE, some, Pipeline(minimum=30.0), funding=funding, ticks=ticks) for some in runs)
+    one, two = (backtest(LOOSE, some, Pipeline(weigh=False, minimum=30.0), funding=funding, ticks=ticks) for some in runs)
     alike(one, {t.id: t.ladder for t in two.trades}, two.decisions)
     assert [t.id for t in one.trades] == [t.id for t in two.trades]
 
 
 def test_prices_lie_on_the_tick(market):
     bars, funding, ticks = market
-    for t in backtest(LOOSE, bars, Pipeline(minimum=30.0), funding=funding, ticks=ticks).trades:
+    for t in backtest(LOOSE, bars, Pipeline(weigh=False, minimum=30.0), funding=funding, ticks=ticks).trades:
         for price in (t.ladder.plan.stop, t.ladder.fills.entry, t.ladder.levels.t1, t.ladder.levels.t3):
             assert price == pytest.approx(round(price / ticks[t.symbol]) * ticks[t.symbol], abs=1e-9)
 

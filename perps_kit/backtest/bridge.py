@@ -16,14 +16,15 @@ from .run import Lane, Trade, lanes, walk
 from ..core.bar import Bars
 from ..core.clock import MINUTE
 from ..core.signal import SINGLE, Signal
-from ..scoring.gates import Asked, Book, Pipeline, final_score, judge
+from ..scoring.book import Pipeline
+from ..scoring.gates import ask, judge
 from ..trackers.plan import Rules
 
 # %% ../../nbs/70_backtest/40_bridge.ipynb #bridge-rules
 FEE = 0.0005
 COMMON = Rules(entry_bp=0.0, stop_bp=0.0, close_bp=0.0, fee=FEE, target_fee=FEE, hold=0, patience=0, veto=0.0, gap_fill_open=True,
                from_reference=True)
-OPEN_GATES = Pipeline(near_time=0, lock=1 << 60)    # one position at a time is the only rule that both keep
+OPEN_GATES = Pipeline(near_time=0, lock=1 << 60, weigh=False, after_stop=0, after_close=0)    # one position at a time is the only rule that both keep
 
 
 class Single(NamedTuple):
@@ -47,7 +48,7 @@ def orders_of(one: Lane, single: Single, pipeline: Pipeline = OPEN_GATES) -> Ord
     found = Orders(np.zeros(n, np.int8), np.full(n, nan), np.full(n, nan), one.leaves)
     for k, i in enumerate(one.at.tolist()):
         c = one.candidate(k)
-        if not judge(c, Asked(one.strategy, pipeline, Book(), final_score(c, one.strategy, pipeline))).signal_id: continue
+        if not judge(c, ask(c, one.strategy, pipeline)).signal_id: continue
         s = c.signal
         found.side[i], found.stop[i] = s.side, s.stop
         found.target[i] = s.entry + s.side * single.multiple * abs(s.entry - s.stop)

@@ -27,7 +27,8 @@ class Columns:
     def __init__(self, bars: Bars, compiled: bool | None = None):
         self.bars, self.compiled = bars, have_numba() if compiled is None else compiled
         self._known: dict[str, np.ndarray] = {}     # by the key of the node
-        self._held: dict[str, np.ndarray] = {}
+        self._held: dict[tuple[str, int], np.ndarray] = {}
+        self._bars: dict[int, Bars] = {}
         self._plans: dict[Any, Plan] = {}
         self._series: dict[int, tuple[list, np.ndarray | None]] = {}
 
@@ -40,6 +41,15 @@ class Columns:
     def inputs(self, minutes: int) -> list:
         "Bar columns of a timeframe in the order of Bar's fields: arrays, or lists where plain Python reads them."
         return self.series(minutes)[0]
+
+    def own(self, strategy: Any) -> Bars:
+        "The bars that a strategy decides on."
+        minutes = self.plan(strategy).own["it"]
+        if minutes == self.bars.minutes: return self.bars
+        if minutes not in self._bars:
+            opened, _, *rest = (np.asarray(c) for c in self.series(minutes)[0])
+            self._bars[minutes] = Bars(self.bars.symbol, minutes, opened, *rest)
+        return self._bars[minutes]
 
     def series(self, minutes: int) -> tuple[list, np.ndarray | None]:
         "Bar columns of a timeframe, and for each base bar the index of the last one known then (-1: none; None for the base itself)."
@@ -72,8 +82,7 @@ class Columns:
             else:
                 names.append(f"x{len(extra)}")
                 field = output_fields(type(plan.nodes[source.node].unit)).index(source.field)
-                same = plan.nodes[source.node].minutes == node.minutes
-                extra.append((self.node if same else self.held)(plan, source.node)[field])
+                extra.append(self.held(plan, source.node, node.minutes)[field])
         out = np.empty((len(output_fields(type(node.unit))), len(bars[0])))
         fold_loop(node.unit, tuple(names), self.compiled)(fresh(node.unit), *bars, *self._readable(extra), out)
         return out
@@ -92,21 +101,34 @@ class Columns:
         fused_loop(nodes, self.compiled)(tuple(fresh(node.unit) for node in nodes), *self.inputs(plan.minutes), out)
         for node, rows in zip(nodes, np.split(out, np.cumsum(widths)[:-1]), strict=True): self._known[node.key] = rows
 
-    def held(self, plan: Plan, i: int) -> np.ndarray:
-        "The column of a node on the base bars: a higher timeframe's value from the close at which it became known."
-        column, at, key = self.node(plan, i), self.series(plan.nodes[i].minutes)[1], plan.nodes[i].key
-        if at is None: return column
+    def held(self, plan: Plan, i: int, minutes: int = 0) -> np.ndarray:
+        "The column of a node on bars of `minutes` (0: the candles): of a higher timeframe, from the close at which it became known."
+        column, own, key = self.node(plan, i), plan.nodes[i].minutes, (plan.nodes[i].key, minutes or self.bars.minutes)
+        if own == key[1]: return column
         if key not in self._held:
+            at = self.known_at(own, key[1])
             known, held = int(np.searchsorted(at, 0)), np.full((len(column), len(at)), nan)
             for row, values in zip(held, column, strict=True): row[known:] = values[at[known:]]
             self._held[key] = held
         return self._held[key]
 
+    def known_at(self, minutes: int, on: int) -> np.ndarray:
+        "For each bar of `on` minutes the index of the last bar of a higher timeframe that had closed by its own close; -1: none."
+        at = self.series(minutes)[1]
+        assert at is not None
+        return at if on == self.bars.minutes else at[self.places(on)]
+
+    def places(self, minutes: int) -> np.ndarray:
+        "For each bar of a timeframe the index of the candle that closed it."
+        if minutes == self.bars.minutes: return np.arange(len(self.bars))
+        closes = np.asarray(self.series(minutes)[0][1])
+        return np.searchsorted(self.bars.close_time, closes)
+
     def of(self, strategy: Any, name: str) -> Any:
-        "The column of a strategy's feature by name on the base bars; a unit with several outputs gives them as a NamedTuple of arrays."
+        "The column of a strategy's feature by name on its own bars; a unit with several outputs gives them as a NamedTuple of arrays."
         plan = self.plan(strategy)
         i = {c.name: c.node for c in plan.columns["it"]}[name]
-        kind, column = output_of(type(plan.nodes[i].unit)), self.held(plan, i)
+        kind, column = output_of(type(plan.nodes[i].unit)), self.held(plan, i, plan.own["it"])
         return kind(*column) if hasattr(kind, "_fields") else column[0]
 
 # %% ../../nbs/00_core/12_columns.ipynb #columns-signals
@@ -116,6 +138,7 @@ class Signals:
     strategy: Any
     names: tuple[str, ...]
     table: np.ndarray
+    counts: np.ndarray          # evaluations, triggers, those whose first refusal was each filter, those that came too soon after another
 
     def __len__(self) -> int: return len(self.table)
 
@@ -136,30 +159,32 @@ def empty_parts(strategy: Any) -> tuple:
 
 
 def signals_of(strategy: Any, columns: Columns, chunk: int = 4096) -> Signals:
-    "All clean signals of a strategy over a stretch of candles, spacing applied, exactly as a stream gives them."
+    "All clean signals of a strategy over a stretch of candles, spacing applied, exactly as a stream gives them; indexed on its own bars."
     plan, parts = columns.plan(strategy), empty_parts(strategy)
     module = drive_loop(strategy, plan, "it", parts, columns.compiled)
-    arguments = [*columns.inputs(columns.bars.minutes), *_feature_arrays(columns, plan)]
+    arguments = [*columns.inputs(plan.own["it"]), *_feature_arrays(columns, plan)]
+    counts = np.zeros(3 + len(strategy.filters), np.int64)
     last = np.full(2 * max(len(strategy.modes), 1), -(1 << 62), np.int64)
     names = (*SIGNAL_COLUMNS, *getattr(parts, "_fields", ()))
     tables, begin = [], 1
-    while begin < len(columns.bars):
+    while begin < len(arguments[0]):
         out = np.empty((chunk, len(names)))
-        begin, found = module.run(strategy, begin, last, out, *arguments)
+        begin, found = module.run(strategy, begin, last, out, counts, *arguments)
         tables.append(out[:found])
-    return Signals(strategy, names, np.concatenate(tables) if tables else np.empty((0, len(names))))
+    return Signals(strategy, names, np.concatenate(tables) if tables else np.empty((0, len(names))), counts)
 
 
 def leaves_of(strategy: Any, columns: Columns) -> np.ndarray:
-    "For each bar the side that the strategy wants closed at its close: -1, 0 or 1 (int8, shape (n,))."
-    out = np.zeros(len(columns.bars), np.int8)
+    "For each of its bars the side that the strategy wants closed at its close: -1, 0 or 1 (int8, shape (n,))."
+    plan = columns.plan(strategy)
+    inputs = columns.inputs(plan.own["it"])
+    out = np.zeros(len(inputs[0]), np.int8)
     if hasattr(strategy, "leave"):
-        plan = columns.plan(strategy)
         module = drive_loop(strategy, plan, "it", empty_parts(strategy), columns.compiled)
-        module.leaves(strategy, out, *columns.inputs(columns.bars.minutes), *_feature_arrays(columns, plan))
+        module.leaves(strategy, out, *inputs, *_feature_arrays(columns, plan))
     return out
 
 
 def _feature_arrays(columns: Columns, plan: Plan) -> list:
-    held = {c.node: columns.held(plan, c.node) for c in plan.columns["it"]}
+    held = {c.node: columns.held(plan, c.node, plan.own["it"]) for c in plan.columns["it"]}
     return columns._readable([held[node][k] for node, k in column_arguments(plan, "it")])

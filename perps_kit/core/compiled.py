@@ -175,7 +175,7 @@ def column_arguments(plan: Plan, name: str) -> list[tuple[int, int]]:
 
 
 def drive_loop(strategy: Any, plan: Plan, name: str, parts: tuple, compiled: bool) -> Any:
-    "Module with `run(strategy, begin, end, last, out, bar columns, feature columns) -> (next, found)` and `leaves(strategy, out, ...)`."
+    "Module with `run(strategy, begin, last, out, counts, bar columns, feature columns) -> (next, found)` and `leaves(strategy, out, ...)`."
     kinds = {output_of(type(plan.nodes[c.node].unit)) for c in plan.columns[name]}
     classes = sorted({k for k in kinds if hasattr(k, "_fields")} | {Bar}, key=lambda k: k.__name__)
     cells = column_arguments(plan, name)
@@ -196,15 +196,23 @@ GAPS = {gaps!r}
 
 
 @njit(cache=True)
-def run(strategy, begin, last, out, {arguments}):
+def run(strategy, begin, last, out, counts, {arguments}):
     found, n, known = 0, len(b_open_time), not ({before})
     for i in range(begin, n):
         was_known, known = known, not ({here})
         if b_synthetic[i] or not known or not was_known: continue
         s = strategy.decide({_row(plan, name, "i")}, {_row(plan, name, "i - 1")})
+        counts[0] += 1
+        if s.side != 0: counts[1] += 1
+        if s.side != 0 and s.failed != 0:
+            first, rest = 2, s.failed
+            while rest % 2 == 0: first, rest = first + 1, rest // 2
+            counts[first] += 1
         if s.side != 0 and s.failed == 0:
             gap, k = GAPS[s.mode] * (b_close_time[i] - b_open_time[i]), 2 * s.mode + (1 if s.side > 0 else 0)
-            if gap > 0 and b_close_time[i] - last[k] <= gap: continue
+            if gap > 0 and b_close_time[i] - last[k] <= gap:
+                counts[-1] += 1
+                continue
             last[k] = b_close_time[i]
             out[found, 0] = i
 {"".join(store)}            found += 1

@@ -31,3 +31,4 @@ class Decision(NamedTuple):
     features: dict[str, Any]    # what the strategy read
     score: float                # final score, 0 to 100; nan where it was not reached
     signal_id: str              # "" where nothing was published
+    closes: tuple[str, ...] = ()    # ids of the open signals that it closes

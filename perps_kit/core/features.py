@@ -66,19 +66,20 @@ class Column(NamedTuple):
 @dataclass
 class Plan:
     "What has to be computed on each closed bar for a set of strategies of one timeframe."
-    minutes: int
+    minutes: int                # of the candles
     nodes: list[Node] = field(default_factory=list)
     columns: dict[str, tuple[Column, ...]] = field(default_factory=dict)    # of each strategy
+    own: dict[str, int] = field(default_factory=dict)                       # the timeframe that each strategy decides on, minutes
 
-    def add(self, name: str, features: dict[str, Feature]) -> None:
-        "Wire in the features of the strategy of that name."
-        known = {node.key: i for i, node in enumerate(self.nodes)}
+    def add(self, name: str, features: dict[str, Feature], own: int = 0) -> None:
+        "Wire in the features of the strategy of that name, which decides on bars of `own` minutes (0: on the candles themselves)."
+        known, own = {node.key: i for i, node in enumerate(self.nodes)}, own or self.minutes
+        if own % self.minutes: raise ValueError(f"{name} decides on bars of {own} minutes, which candles of {self.minutes} do not make")
         placed: dict[str, int] = {}
         for label, wish in features.items():
-            minutes = wish.minutes or self.minutes
-            if minutes % self.minutes:
-                raise ValueError(f"{name}: {label} asks for {minutes} minutes, which {self.minutes} minutes do not divide")
-            inputs = tuple(self._source(f"{name}.{label}", text, placed, minutes) for text in wish.inputs)
+            minutes = wish.minutes or own
+            if minutes % own: raise ValueError(f"{name}: {label} asks for {minutes} minutes, which {own} minutes do not divide")
+            inputs = tuple(self._source(f"{name}.{label}", text, placed, minutes, own) for text in wish.inputs)
             wiring = ";".join(f"{self.nodes[s.node].key if s.node >= 0 else 'bar'}.{s.field}" for s in inputs)
             state = dumps(wish.unit)
             if len(state) > 100: state = f"[{blake2b(state.encode(), digest_size=10).hexdigest()}]"
@@ -88,15 +89,16 @@ class Plan:
                 self.nodes.append(Node(key, wish.unit, inputs, minutes))
             placed[label] = known[key]
         self.columns[name] = tuple(Column(label, placed[label], wish.optional) for label, wish in features.items())
+        self.own[name] = own
 
-    def _source(self, where: str, text: str, placed: dict[str, int], minutes: int) -> Source:
+    def _source(self, where: str, text: str, placed: dict[str, int], minutes: int, own: int) -> Source:
         if text == "bar": return Source(-1, "")
         label, _, part = text.partition(".")
         if label not in placed and text in Bar._fields: return Source(-1, text)
         if label not in placed:
             raise ValueError(f"{where}: {text!r} is neither a bar field nor an earlier feature ({', '.join(placed) or 'none yet'})")
         node = self.nodes[placed[label]]
-        if minutes > self.minutes and node.minutes != minutes:
+        if minutes > own and node.minutes != minutes:
             raise ValueError(f"{where}: a {minutes} minute feature cannot be fed from {label!r} of {node.minutes} minutes")
         fields = output_fields(type(node.unit))
         if part not in fields: raise ValueError(f"{where}: name one field of {label!r}: {', '.join(fields)}")
@@ -105,10 +107,10 @@ class Plan:
     @property
     def timeframes(self) -> list[int]:
         "The higher timeframes in use, in minutes."
-        return sorted({node.minutes for node in self.nodes} - {self.minutes})
+        return sorted(({node.minutes for node in self.nodes} | {*self.own.values()}) - {self.minutes})
 
     def settled(self, name: str) -> int:
-        "Bars after which every recursive average of a strategy has forgotten its seed (quant_spec 0.5); before them no signal is warm."
+        "Candles after which every recursive average of a strategy has forgotten its seed (quant_spec 0.5); before them no signal is warm."
         return max((settle_of(node.unit) * node.minutes // self.minutes for node in self._behind(name)), default=0)
 
     def warmup(self, name: str) -> int:
@@ -139,9 +141,9 @@ def settle_of(unit: Any) -> int:
 
 
 def plan_of(strategies: dict[str, Any], minutes: int) -> Plan:
-    "The plan of strategies by name."
+    "The plan of strategies by name over candles of `minutes`."
     plan = Plan(minutes)
-    for name, strategy in strategies.items(): plan.add(name, strategy.features())
+    for name, strategy in strategies.items(): plan.add(name, strategy.features(), getattr(strategy, "minutes", minutes))
     return plan
 
 # %% ../../nbs/00_core/08_features.ipynb #features-row

@@ -36,6 +36,6 @@ class Resample(NamedTuple):
 
 
 def joined(a: Bar, b: Bar) -> Bar:
-    "The bar that begins with a and reaches to the end of b; it keeps a's labels."
+    "The bar that begins with a and reaches to the end of b; it keeps a's labels, and stands in for a missing one where its close does."
     return Bar(a.open_time, a.close_time, a.open, max(a.high, b.high), min(a.low, b.low), b.close, a.volume + b.volume,
-               a.taker_buy + b.taker_buy, a.quote_volume + b.quote_volume, a.trades + b.trades, a.synthetic and b.synthetic)
+               a.taker_buy + b.taker_buy, a.quote_volume + b.quote_volume, a.trades + b.trades, b.synthetic)

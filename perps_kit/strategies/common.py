@@ -6,7 +6,6 @@
 __all__ = ['VETOES', 'VETO_ASKS', 'ground', 'lean', 'room_of', 'stop_for', 'behind', 'moves', 'refusals']
 
 # %% ../../nbs/30_strategies/00_common.ipynb #common-imports
-from math import inf
 from typing import Any
 
 from ..core.arith import ratio

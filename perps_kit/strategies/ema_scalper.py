@@ -12,17 +12,13 @@ from typing import Annotated, Any, NamedTuple
 
 from ..core.arith import ramp, ratio, sign, tenth
 from ..core.clock import in_session
-from ..core.features import Feature, htf, on
+from ..core.features import Feature, on
 from ..core.signal import TRIPLE, Signal, no_signal
 from ..core.unit import Span
-from ..indicators.atr import ATR
 from ..indicators.ema import EMA
 from ..indicators.lag import Lag
 from ..indicators.rsi import RSI
-from ..indicators.swings import Swings
-from ..indicators.trend import Trend, alignment
-from ..indicators.volume_ratio import VolumeRatio
-from ..indicators.zones import Zones
+from .common import VETO_ASKS, VETOES, ground, lean, moves, refusals, room_of
 
 # %% ../../nbs/30_strategies/01_ema_scalper.ipynb #scalper-trigger
 CROSS, TREND = 0, 1
@@ -64,29 +60,20 @@ def scored(side: int, mode: int, now: Any, room: float, align: float, rsi_low: f
     return EmaScore(volume, 2.0 * momentum, 2.0 * max(0.0, align), 1.5 * ramp(headroom, 0.0, 20.0), ramp(room, 0.8, 2.0), overlap)
 
 # %% ../../nbs/30_strategies/01_ema_scalper.ipynb #scalper-filters
-FILTERS = ("volume", "rsi", "session", "room", "alignment", "volatility", "stop_width", "score")
+FILTERS = ("volume", "rsi", "session", "room", "alignment", *VETOES)
 ASKS = dict(
     volume="{volume:.2f} times the usual volume; at least {surge:g}", rsi="RSI {rsi:.1f}; {rsi_low:g} to {rsi_high:g}",
     session="decided at {hour_of_day} UTC",
     room="close {entry:g}, resistance from {zones_resistance:g}, support from {zones_support:g}; {room:g} R of room",
     alignment="hour {hour_dir:+.0f}, four hours {four_hours_dir:+.0f}; not against the side together",
-    volatility="ATR {atr:.4g} at {entry:g}; 0.1 to 10 %", stop_width="stop {stop:g}; at most {max_stop:.0%} away",
-    score="{raw:g} of 10 points; at least {least:g}", spacing="eight bars between pullback signals of one side")
+    **VETO_ASKS, spacing="eight bars between pullback signals of one side")
 
 
 def held_back(now: Any, p: Any, room: float, align: float, raw: float) -> int:
     "Bit i is set where filter i of FILTERS says no."
-    percent, width = ratio(100.0 * now.atr, now.bar.close), ratio(p.stop_atr * now.atr, now.bar.close)
-    failed = 0
-    if not now.volume >= p.surge: failed += 1
-    if not (now.rsi >= p.rsi_low and now.rsi <= p.rsi_high): failed += 2
-    if not in_session(now.bar.close_time, p.opens, p.closes): failed += 4
-    if not room >= p.room: failed += 8
-    if not align >= 0.0: failed += 16
-    if not (percent >= 0.1 and percent <= 10.0): failed += 32
-    if not width <= p.max_stop: failed += 64
-    if not raw >= p.least: failed += 128
-    return failed
+    calm, inside = now.rsi >= p.rsi_low and now.rsi <= p.rsi_high, in_session(now.bar.close_time, p.opens, p.closes)
+    narrow = ratio(p.stop_atr * now.atr, now.bar.close) <= p.max_stop
+    return refusals((now.volume >= p.surge, calm, inside, room >= p.room, align >= 0.0, moves(now.atr, now.bar.close), narrow, raw >= p.least))
 
 # %% ../../nbs/30_strategies/01_ema_scalper.ipynb #scalper-unit
 class EmaScalper(NamedTuple):
@@ -105,21 +92,19 @@ class EmaScalper(NamedTuple):
     least: Annotated[float, Span(0.0, 10.0)] = 5.0          # score
 
     minutes, modes, filters, parts = 15, ("CROSS", "TREND"), FILTERS, EmaScore
-    spacing, asks, trends = {TREND: 8}, ASKS, ("hour.dir", "four_hours.dir")
+    spacing, asks, family, tags = {TREND: 8}, ASKS, "trend", ("scalp", "trend")
+    idle = "the averages stand at {fast:g} and {slow:g}: no cross, and no dip to the fast one in a trend"
 
     def features(self) -> dict[str, Feature]:
-        return dict(fast=on(EMA.of(self.fast), "close"), slow=on(EMA.of(self.slow), "close"), slow_before=on(Lag.of(3), "slow"),
-                    rsi=on(RSI.of(14), "close"), atr=on(ATR.of(14)), volume=on(VolumeRatio.of(20)), swings=on(Swings.of(5), optional=True),
-                    zones=on(Zones.of(), "bar", "atr", "volume", "swings.kind", "swings.high", "swings.low"),
-                    hour=htf(60, Trend.of(), "close"), four_hours=htf(240, Trend.of(), "close"))
+        averages = dict(fast=on(EMA.of(self.fast), "close"), slow=on(EMA.of(self.slow), "close"), slow_before=on(Lag.of(3), "slow"))
+        return averages | dict(rsi=on(RSI.of(14), "close")) | ground()
 
     def decide(self, now: Any, was: Any) -> Signal:
         close, risk = now.bar.close, self.stop_atr * now.atr
         side, mode = crossed(now, was), CROSS
         if side * (close - now.slow) <= 0.0: side, mode = pulled_back(now, self.separation), TREND
         if side == 0 or not risk > 0.0: return NOTHING
-        room = ratio(max(0.0, now.zones.resistance - close if side > 0 else close - now.zones.support), risk)
-        align = alignment(side, now.hour.dir, now.four_hours.dir)
+        room, align = ratio(room_of(side, now), risk), lean(side, now)
         s = scored(side, mode, now, room, align, self.rsi_low, self.rsi_high)
         raw = tenth(s.volume + s.momentum + s.trend + s.headroom + s.room + s.overlap)
         failed = held_back(now, self, room, align, raw)

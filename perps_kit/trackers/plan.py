@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..core.clock import HOUR
 from ..core.money import floor_to, level
-from ..core.signal import PRESET_NAMES, SCALP, SINGLE, STANDARD, TRIPLE
+from ..core.signal import HALVES, PRESET_NAMES, SCALP, SINGLE, STANDARD, TRIPLE
 
 # %% ../../nbs/60_trackers/05_plan.ipynb #plan-names
 PENDING, OPEN, TP1, TP2, RUNNER, CLOSED, CANCELLED = 0, 1, 2, 3, 4, 5, 6
@@ -29,9 +29,9 @@ STOP_FIRST, TARGET_FIRST = 0, 1
 POLICIES = ("stop_first", "target_first")   # who wins when one bar holds both; 1m bars decide in `Ladder.within`
 
 # %% ../../nbs/60_trackers/05_plan.ipynb #plan-presets
-MULTIPLES = {STANDARD: (1.0, 2.0, nan), SCALP: (1.0, 1.5, nan), TRIPLE: (0.8, 1.2, 1.5), SINGLE: (1.0, nan, nan)}
-SIZES = {STANDARD: (0.3, 0.4, 0.3), SCALP: (0.3, 0.4, 0.3), TRIPLE: (0.3, 0.4, 0.3), SINGLE: (1.0, 0.0, 0.0)}
-TRAILS = {STANDARD: True, SCALP: True, TRIPLE: False, SINGLE: False}
+MULTIPLES = {STANDARD: (1.0, 2.0, nan), SCALP: (1.0, 1.5, nan), TRIPLE: (0.8, 1.2, 1.5), SINGLE: (1.0, nan, nan), HALVES: (1.0, 2.0, nan)}
+SIZES = {STANDARD: (0.3, 0.4, 0.3), SCALP: (0.3, 0.4, 0.3), TRIPLE: (0.3, 0.4, 0.3), SINGLE: (1.0, 0.0, 0.0), HALVES: (0.5, 0.5, 0.0)}
+TRAILS = {STANDARD: True, SCALP: True, TRIPLE: False, SINGLE: False, HALVES: False}
 
 # %% ../../nbs/60_trackers/05_plan.ipynb #plan-weights
 def weights(sizes: tuple[float, ...], quantity: float, step: float = 0.0, minimum: float = 0.0) -> tuple[float, ...]:

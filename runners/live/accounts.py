@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from perps_kit.core.money import floor_to
 from perps_kit.core.stream import Step
 from perps_kit.core.unit import loads
-from perps_kit.engine.engine import Cycle, Move, Published, stepped, waiting
+from perps_kit.engine.engine import Cycle, Move, Paid, Published, stepped, waiting
 from perps_kit.exchange.filters import Filters
 from perps_kit.storage.keep import put
 from perps_kit.storage.models import Account, Equity, SignalRow, Tracker
@@ -26,7 +26,6 @@ from runners.live.book import keep_move, tracker_columns
 from runners.settings import AccountSettings
 
 log = logging.getLogger(__name__)
-FundingMap = dict[tuple[str, int], tuple[float, float]]
 
 
 class Follower(Protocol):
@@ -45,7 +44,7 @@ class Follower(Protocol):
         "A cycle is about to be evaluated: ask the outside what it needs to know."
         ...
 
-    async def plan(self, session: AsyncSession, cycle: Cycle, steps: dict[str, list[Step]], funding: FundingMap) -> None:
+    async def plan(self, session: AsyncSession, cycle: Cycle, steps: dict[str, list[Step]], paid: Paid) -> None:
         "Write down what this cycle asks for, in its transaction."
         ...
 
@@ -91,7 +90,7 @@ class PaperAccount:
     def __init__(self, account: Account, settings: AccountSettings, filters: dict[str, Filters], rules: Rules):
         self.id, self.settings, self.filters, self.rules = account.id, settings, filters, rules
         self.cash = account.start_balance  # with everything realised
-        self.open: dict[str, tuple[str, str, Ladder]] = {}  # strategy, symbol, position by signal
+        self.open: dict[str, tuple[str, str, int, Ladder]] = {}  # strategy, symbol, minutes, position by signal
         self.prices: dict[str, float] = {}
 
     async def load(self, session: AsyncSession) -> None:
@@ -101,26 +100,26 @@ class PaperAccount:
         for tracker, signal in rows:
             ladder = loads(pattern(self.rules), tracker.ladder)
             if ladder.state < CLOSED:
-                self.open[signal.id] = (signal.strategy, signal.symbol, ladder)
+                self.open[signal.id] = (signal.strategy, signal.symbol, signal.minutes, ladder)
             elif ladder.state == CLOSED:
                 self.cash += result(ladder).net
 
     @property
     def held(self) -> set[str]:
-        return {symbol for _, symbol, _ in self.open.values()}
+        return {symbol for _, symbol, _, _ in self.open.values()}
 
     async def recover(self) -> None: ...
 
     async def before(self, time: int) -> None: ...
 
-    async def plan(self, session: AsyncSession, cycle: Cycle, steps: dict[str, list[Step]], funding: FundingMap) -> None:
+    async def plan(self, session: AsyncSession, cycle: Cycle, steps: dict[str, list[Step]], paid: Paid) -> None:
         "Step what is open, follow what is new, note the equity."
-        for id, (strategy, symbol, ladder) in list(self.open.items()):
+        for id, (strategy, symbol, minutes, ladder) in list(self.open.items()):
             for step in steps.get(symbol, ()):
-                after = stepped(ladder, strategy, step, funding.get((symbol, step.bar.open_time), (0.0, 0.0)))
+                after = stepped(ladder, strategy, symbol, minutes, step, paid)
                 await keep_move(session, Move(id, symbol, ladder, after), self.id)
                 ladder = after
-            self.open[id] = (strategy, symbol, ladder)
+            self.open[id] = (strategy, symbol, minutes, ladder)
             if ladder.state >= CLOSED:
                 del self.open[id]
                 self.cash += result(ladder).net if ladder.state == CLOSED else 0.0
@@ -132,20 +131,20 @@ class PaperAccount:
 
     def equity(self) -> float:
         "Cash, and what open positions would bring at the last closes."
-        open_now = ((symbol, ladder) for _, symbol, ladder in self.open.values() if ladder.state >= OPEN and symbol in self.prices)
+        open_now = ((symbol, ladder) for _, symbol, _, ladder in self.open.values() if ladder.state >= OPEN and symbol in self.prices)
         return self.cash + sum(result(ladder, self.prices[symbol]).net for symbol, ladder in open_now)
 
     async def follow(self, session: AsyncSession, new: Published, equity: float) -> None:
         "One position a symbol: a further signal on the same side confirms it, on the other side finds it leaving or is left alone."
         c = new.candidate
-        if any(symbol == c.symbol and not ladder.leaving for _, symbol, ladder in self.open.values()):
+        if any(symbol == c.symbol and not ladder.leaving for _, symbol, _, ladder in self.open.values()):
             return
         quantity = sized(self.settings, equity, new, self.filters[c.symbol])
         if not quantity:
             return
         f = self.filters[c.symbol]
         ladder = waiting(c.signal, c.time, f.tick, self.rules, f.step, quantity, f.min_quantity)
-        self.open[new.id] = (c.strategy, c.symbol, ladder)
+        self.open[new.id] = (c.strategy, c.symbol, c.minutes, ladder)
         session.add(Tracker(signal_id=new.id, account_id=self.id, **tracker_columns(ladder)))
 
     async def perform(self) -> None: ...

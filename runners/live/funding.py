@@ -8,6 +8,7 @@ from typing import Any
 from perps_kit.core.bar import Bar, DataError
 from perps_kit.core.clock import HOUR, MINUTE, iso
 from perps_kit.core.stream import Step
+from perps_kit.engine.engine import Paid, paid_in
 from runners.live.venue import Exchange, network_errors
 from runners.metrics import Metrics
 
@@ -20,22 +21,20 @@ class FundingDesk:
     def __init__(self, exchange: Exchange, metrics: Metrics):
         self.exchange, self.metrics = exchange, metrics
 
-    async def of(self, steps: dict[str, list[Step]], held: set[str]) -> dict[tuple[str, int], tuple[float, float]]:
-        """(symbol, open_time) -> quote cash per unit of base that a long pays at the open and inside of that bar.
-
-        Venues settle on whole hours: only bars with one are asked for.
-        """
-        due = {symbol: [step.bar for step in some if on_the_hour(step.bar)] for symbol, some in steps.items() if symbol in held}
-        found: dict[tuple[str, int], tuple[float, float]] = {}
+    async def of(self, steps: dict[str, list[Step]], held: set[str], frames: set[int]) -> Paid:
+        "Funding of the bars of some timeframes (minutes). Venues settle on whole hours: only bars with one are asked for."
+        due = {symbol: [bar for step in some for minutes, bar in step.closed.items() if minutes in frames and on_the_hour(bar)]
+               for symbol, some in steps.items() if symbol in held}
+        found: Paid = {}
         for symbol, bars in due.items():
             if not bars:
                 continue
-            for time, rate, mark in await self.settled(symbol, bars[0].open_time, bars[-1].close_time):
+            for time, rate, mark in await self.settled(symbol, min(b.open_time for b in bars), max(b.close_time for b in bars)):
                 for bar in bars:
                     if bar.open_time <= time < bar.close_time:
-                        at_open, inside = found.get((symbol, bar.open_time), (0.0, 0.0))
-                        cash = mark * rate
-                        found[symbol, bar.open_time] = (at_open + cash, inside) if time == bar.open_time else (at_open, inside + cash)
+                        (at_open, inside), cash = paid_in(found, symbol, bar), mark * rate
+                        whole = (at_open + cash, inside) if time == bar.open_time else (at_open, inside + cash)
+                        found[symbol, bar.open_time, bar.close_time] = whole
         return found
 
     async def settled(self, symbol: str, since: int, until: int) -> list[tuple[int, float, float]]:

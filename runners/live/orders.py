@@ -13,14 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from perps_kit.core.clock import HOUR
 from perps_kit.core.stream import Step
-from perps_kit.engine.engine import Cycle, Move, Published, waiting
+from perps_kit.engine.engine import Cycle, Move, Paid, Published, waiting
 from perps_kit.exchange.orders import entry_order
 from perps_kit.storage.keep import put
 from perps_kit.storage.models import Account, Equity, Tracker
 from perps_kit.trackers.plan import CLOSED, Rules
 from runners.db.connect import Database
 from runners.errors import ConfigError
-from runners.live.accounts import FundingMap, sized
+from runners.live.accounts import sized
 from runners.live.book import keep_move, tracker_columns
 from runners.live.execution.answers import Balance, trouble
 from runners.live.execution.desk import Desk
@@ -139,11 +139,11 @@ class LiveAccount:
             async with self.db.write() as session:
                 await keep(session, self.positions.values())
 
-    async def plan(self, session: AsyncSession, cycle: Cycle, steps: dict[str, list[Step]], funding: FundingMap) -> None:
+    async def plan(self, session: AsyncSession, cycle: Cycle, steps: dict[str, list[Step]], paid: Paid) -> None:
         "Step what is open on the venue's fills, intend what it wants now, follow what is new."
         busy = set[str]()  # symbols that take no new position
         for p in self.positions.values():
-            p.backlog += [(step, funding.get((p.symbol, step.bar.open_time), (0.0, 0.0))) for step in steps.get(p.symbol, ())]
+            p.learn(steps.get(p.symbol, ()), paid)
             before = p.ladder
             p.enter(cycle.time)
             await keep_ladder(session, p, before)
@@ -166,7 +166,7 @@ class LiveAccount:
         if not quantity or any(p.symbol == c.symbol and p.ladder.state < CLOSED and not p.ladder.leaving for p in self.positions.values()):
             return
         ladder = waiting(c.signal, c.time, f.tick, self.rules, f.step, quantity, f.min_quantity)
-        p = self.positions[new.id] = Position(self.account.name, self.id, new.id, c.strategy, c.symbol, f, ladder)
+        p = self.positions[new.id] = Position(self.account.name, self.id, new.id, c.strategy, c.symbol, c.minutes, f, ladder)
         self.sender.fresh.add(p.intend(entry_order(ladder.plan), c.time).client_id)
         session.add(Tracker(signal_id=new.id, account_id=self.id, **tracker_columns(ladder)))
 

@@ -16,7 +16,8 @@ from perps_kit.core.clock import iso
 from perps_kit.core.registry import strategy
 from perps_kit.core.stream import Step, Stream
 from perps_kit.engine.engine import Engine
-from perps_kit.scoring.gates import Pipeline
+from perps_kit.scoring.book import Pipeline
+from perps_kit.scoring.context import KEPT, context_features, context_of
 from perps_kit.storage import queries
 from perps_kit.trackers.plan import Rules
 from runners.db.connect import Database
@@ -40,10 +41,10 @@ class Service:
     def __init__(self, settings: Settings, db: Database, exchange: Exchange, state: ServiceState, console: bool, rules: Rules = Rules()):
         self.settings, self.db, self.exchange, self.state, self.console = settings, db, exchange, state, console
         self.strategies = named_strategies(settings)
-        gates = settings.gates
-        pipeline = Pipeline(frozenset(gates.muted), frozenset(gates.disabled), gates.sessions, gates.minimum)
-        self.engine = Engine(self.strategies, pipeline, rules, exchange.ticks)
-        self.streams = {s: Stream(self.strategies, s, settings.minutes) for s in settings.symbols}
+        self.engine = Engine(self.strategies, pipeline_of(settings), rules, exchange.ticks)
+        context = context_features(settings.minutes)
+        self.streams = {s: Stream(self.strategies, s, settings.minutes, context, KEPT) for s in settings.symbols}
+        self.frames = {*next(iter(self.streams.values())).plan.own.values()} if self.streams else set()
         self.feed = Feed(exchange, settings.minutes, state.metrics, settings.patience, settings.stale)
         self.funding, self.followers = FundingDesk(exchange, state.metrics), list[Follower]()
         self.last, self.cycles = 0, 0
@@ -56,6 +57,8 @@ class Service:
         "From whatever the last service left to the state it would be in had it never stopped."
         self.state.mode, self.state.venue = self.settings.mode, venue_name(self.settings)
         self.last = await start.wake(self.db, self.feed, self.streams, self.settings, self.state)
+        seen = ((s, context_of(stream.seen())) for s, stream in self.streams.items())
+        self.engine.market.update({s: context for s, context in seen if context})
         async with self.db.read() as session:
             await start.resume(session, self.engine, self.settings)
         await self.open_accounts()
@@ -166,7 +169,7 @@ class Service:
         for follower in self.followers:
             await follower.before(arrival.time)
         held = {s for s, some in self.engine.tracked.items() if some}.union(*(f.held for f in self.followers))
-        funding = await self.funding.of(steps, held)
+        funding = await self.funding.of(steps, held, self.frames)
         cycle = self.engine.cycle(arrival.time, steps, funding, late)
         async with self.db.write() as session:
             venue, ticks = self.exchange.venue, self.exchange.ticks
@@ -221,6 +224,16 @@ class Service:
         "What a replay brought, in numbers."
         async with self.db.read() as session:
             return dict(await queries.summary(session), cycles=self.cycles)
+
+
+def pipeline_of(settings: Settings) -> Pipeline:
+    "The gates' settings. Strategies that are off by themselves are on where the settings name them."
+    g, hours = settings.gates, tuple(sorted(settings.gates.hours.items()))
+    leader = g.leader if g.leader in settings.symbols else ""
+    if g.leader and not leader:
+        log.warning("%s is not among the symbols: signals are not held against it", g.leader)
+    return Pipeline(frozenset(g.muted), frozenset(g.disabled), frozenset(settings.strategies), g.sessions, hours, g.minimum, leader=leader,
+                    on_opposite=g.on_opposite)
 
 
 def venue_name(settings: Settings) -> str:

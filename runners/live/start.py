@@ -15,8 +15,8 @@ from perps_kit.core.bar import Bar, DataError
 from perps_kit.core.clock import DAY, MINUTE, iso
 from perps_kit.core.stream import Stream
 from perps_kit.core.unit import loads
-from perps_kit.engine.engine import Engine, Tracked
-from perps_kit.scoring.gates import Held
+from perps_kit.engine.engine import Engine, Tracked, end_of
+from perps_kit.scoring.book import Held
 from perps_kit.storage.keep import forget_snapshots, get_meta, load_candles, load_snapshots, save_snapshots
 from perps_kit.storage.models import Candle, SignalRow, Tracker
 from perps_kit.trackers.plan import CLOSED
@@ -113,19 +113,19 @@ async def snapshot(db: Database, streams: dict[str, Stream], settings: Settings)
 
 async def resume(session: AsyncSession, engine: Engine, settings: Settings) -> None:
     "Put open positions and the signals that still matter back into the engine."
-    since = await last_cycle(session) - max(DAY, engine.pipeline.near_time)
+    since = await last_cycle(session) - max(DAY, engine.pipeline.memory)
     rows = await session.execute(
         select(SignalRow, Tracker).join(Tracker, Tracker.signal_id == SignalRow.id)
         .where(Tracker.account_id.is_(None), SignalRow.venue == settings.venue.id)
-        .where((Tracker.closed_at.is_(None)) | (SignalRow.close_time >= since))
+        .where((Tracker.closed_at.is_(None)) | (SignalRow.close_time >= since) | (Tracker.closed_at >= since))
         .order_by(SignalRow.close_time)
     )
     for signal, tracker in rows:
         held = Held(signal.id, signal.strategy, signal.symbol, signal.side, signal.close_time, signal.entry)
         ladder = loads(pattern(engine.rules), tracker.ladder)
         if ladder.state >= CLOSED:
-            engine.book.add(held._replace(free_at=ladder.times.last, clear_at=ladder.times.last))
+            engine.book.add(held._replace(free_at=ladder.times.last, clear_at=ladder.times.last, end=end_of(ladder)))
         else:
             if ladder.leaving:
                 held = held._replace(clear_at=ladder.times.last)
-            engine.follow(Tracked(signal.id, signal.strategy, signal.symbol, signal.side, ladder), held)
+            engine.follow(Tracked(signal.id, signal.strategy, signal.symbol, signal.side, signal.minutes, ladder), held)

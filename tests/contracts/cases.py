@@ -17,7 +17,7 @@ from perps_kit.core.registry import Entry, entries, strategies, units, wiring
 from perps_kit.core.resample import Resample
 from perps_kit.core.signal import Signal, no_signal
 from perps_kit.core.stream import Step, Stream
-from perps_kit.core.unit import make, output_fields
+from perps_kit.core.unit import dumps, make, output_fields
 from perps_kit.data.sample import sample_bars
 from perps_kit.indicators.book_imbalance import BookImbalance
 from perps_kit.indicators.cvd import TradeCVD
@@ -154,8 +154,21 @@ def chosen(name: str) -> Any:
     return make(strategies()[name])
 
 
+def base_of(name: str) -> int:
+    "The candles that a strategy is tried on, in minutes: quarter hours, or its own where those are shorter."
+    return min(15, chosen(name).minutes)
+
+
 @cache
-def plan(name: str) -> Plan: return plan_of({name: chosen(name)}, chosen(name).minutes)
+def candles_for(name: str, series: str) -> Bars:
+    "A series as a strategy takes it: the prices of quarter hours may stand for minutes."
+    bars, minutes = candles(series), base_of(name)
+    if minutes == bars.minutes: return bars
+    return replace(bars, minutes=minutes, open_time=bars.open_time[0] + 60_000 * minutes * np.arange(len(bars)))
+
+
+@cache
+def plan(name: str) -> Plan: return plan_of({name: chosen(name)}, base_of(name))
 
 
 def labels(name: str) -> dict[str, int]:
@@ -165,9 +178,13 @@ def labels(name: str) -> dict[str, int]:
 
 def case_names() -> list[str]:
     "Names of all cases: `strategy.feature`, or the name of a unit that no strategy uses."
-    wired = [label for name in strategies() for label in {node: label for label, node in labels(name).items()}.values()]
+    wired: dict[tuple[type, str], str] = {}     # each unit once for every set of parameters
+    for name in strategies():
+        for label, node in labels(name).items():
+            unit = plan(name).nodes[node].unit
+            wired.setdefault((type(unit), dumps(unit)), label)
     used = {type(node.unit) for name in strategies() for node in plan(name).nodes}
-    return wired + [e.name for e in units() if e.cls not in used and (e.cls in MAKERS or fed(e))]
+    return [*wired.values()] + [e.name for e in units() if e.cls not in used and (e.cls in MAKERS or fed(e))]
 
 
 def uncovered() -> list[Entry]:
@@ -209,7 +226,7 @@ class Lived(NamedTuple):
 @cache
 def lived(name: str, series: str) -> Lived:
     "The stream of a strategy over all of a series, plain Python."
-    return stepped({name: chosen(name)}, candles(series))
+    return stepped({name: chosen(name)}, candles_for(name, series))
 
 
 def stepped(strategies: dict[str, Any], bars: Bars) -> Lived:

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import SERIES, candles, chosen, lived, plan
+from cases import SERIES, base_of, candles_for, chosen, lived, plan
 
 from perps_kit.core.bar import DataError
 from perps_kit.core.columns import Columns, leaves_of, signals_of
@@ -25,9 +25,11 @@ def clean(name, steps) -> list[tuple]:
 def research(name, bars, compiled=None):
     "Columns of all nodes, signals and leaves."
     columns = Columns(bars, compiled)
-    found = signals_of(chosen(name), columns)
+    found, leaves = signals_of(chosen(name), columns), np.zeros(len(bars), np.int8)
+    places = columns.places(columns.own(chosen(name)).minutes)
+    leaves[places] = leaves_of(chosen(name), columns)
     nodes = [columns.held(plan(name), i) for i in range(len(plan(name).nodes))]
-    return nodes, [(i, found[k]) for k, i in enumerate(found.index.tolist())], leaves_of(chosen(name), columns)
+    return nodes, [(int(places[i]), found[k]) for k, i in enumerate(found.index.tolist())], leaves
 
 
 def test_there_are_strategies(): assert strategies()
@@ -39,7 +41,7 @@ def test_columns_are_what_the_stream_computes(name, series):
     live = lived(name, series)
     assert any(step.candidates for step in live.steps), "a series on which the strategy never comes near a signal proves nothing"
     for compiled in (False, True) if have_numba() else (False,):
-        nodes, signals, leaves = research(name, candles(series), compiled)
+        nodes, signals, leaves = research(name, candles_for(name, series), compiled)
         for node, column, values in zip(plan(name).nodes, nodes, live.values, strict=True):
             assert same_bits(column, values), f"{node.key}, {compiled=}"
         assert same_bits(signals, clean(name, live.steps)), f"{compiled=}"
@@ -49,7 +51,7 @@ def test_columns_are_what_the_stream_computes(name, series):
 @over_series
 @over_strategies
 def test_the_past_does_not_change_when_the_future_arrives(name, series):
-    bars = candles(series)
+    bars = candles_for(name, series)
     whole, rng = research(name, bars), np.random.default_rng(1)
     for k in (0, 1, 2, *rng.integers(3, len(bars), 4).tolist()):
         factor = np.where(np.arange(len(bars)) < k, 1.0, rng.uniform(0.5, 2.0, len(bars)))
@@ -64,13 +66,13 @@ def test_the_past_does_not_change_when_the_future_arrives(name, series):
 @over_series
 @over_strategies
 def test_saving_and_loading_at_any_bar_changes_nothing(name, series):
-    bars, steps, rng = candles(series), lived(name, series).steps, np.random.default_rng(2)
+    bars, steps, rng = candles_for(name, series), lived(name, series).steps, np.random.default_rng(2)
     spoken = [i for i, _ in clean(name, steps)[:20]]
     cuts = {0, 1, *rng.integers(2, len(bars), 40).tolist(), *spoken, *(i + 1 for i in spoken)}
-    stream = Stream({name: chosen(name)}, "TEST", chosen(name).minutes)
+    stream = Stream({name: chosen(name)}, "TEST", base_of(name))
     for k, bar in enumerate(bars):
         if k in cuts:
-            text, stream = stream.save(), Stream({name: chosen(name)}, "TEST", chosen(name).minutes)
+            text, stream = stream.save(), Stream({name: chosen(name)}, "TEST", base_of(name))
             stream.load(text)
             assert stream.save() == text
         assert same_bits(stream.accept(bar), [steps[k]]), k
@@ -78,8 +80,8 @@ def test_saving_and_loading_at_any_bar_changes_nothing(name, series):
 
 @over_strategies
 def test_warm_up_is_declared_and_true(name):
-    minutes = chosen(name).minutes
-    bars, stream = candles("sample"), Stream({name: chosen(name)}, "TEST", minutes)
+    minutes = base_of(name)
+    bars, stream = candles_for(name, "sample"), Stream({name: chosen(name)}, "TEST", minutes)
     aligned = np.flatnonzero(bars.open_time % (max(stream.plan.timeframes, default=minutes) * 60_000) == 0)[0]
     declared = stream.plan.warmup(name)
     for bar in bars[aligned:]:
@@ -91,11 +93,11 @@ def test_warm_up_is_declared_and_true(name):
 
 @over_strategies
 def test_a_repeated_older_or_bad_bar_is_refused_and_leaves_no_trace(name):
-    bars, stream = candles("sample"), Stream({name: chosen(name)}, "TEST", chosen(name).minutes)
+    bars, stream = candles_for(name, "sample"), Stream({name: chosen(name)}, "TEST", base_of(name))
     nan, inf = float("nan"), float("inf")
     for bar in bars[:300]: stream.accept(bar)
     state, last, fine = stream.save(), bars[299], bars[300]
-    wrong = [last, bars[298], bars[0], fine._replace(close_time=fine.close_time + 900_000), fine._replace(open_time=fine.open_time - 1),
+    wrong = [last, bars[298], bars[0], fine._replace(close_time=fine.close_time + 60_000 * bars.minutes), fine._replace(open_time=fine.open_time - 1),
              *(fine._replace(**{f: x}) for f in ("open", "high", "low", "close") for x in (nan, inf, -inf, 0.0, -1.0)),
              *(fine._replace(volume=x) for x in (nan, inf, -1.0)), fine._replace(taker_buy=-1.0), fine._replace(taker_buy=2 * fine.volume),
              fine._replace(high=max(fine.open, fine.close) - 1e-6), fine._replace(low=min(fine.open, fine.close) + 1e-6)]

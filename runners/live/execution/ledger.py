@@ -3,15 +3,17 @@
 import time as wall
 from collections.abc import Iterable
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from perps_kit.core.bar import Bar
+from perps_kit.core.resample import Resample
 from perps_kit.core.stream import Step
 from perps_kit.core.unit import loads
 from perps_kit.engine.engine import Move
 from perps_kit.exchange.filters import Filters
 from perps_kit.storage.keep import insert_new, load_candles, put
-from perps_kit.storage.models import Account, Fill, Order, SignalRow, Tracker
+from perps_kit.storage.models import Account, Candle, Fill, Order, SignalRow, Tracker
 from perps_kit.trackers.plan import CLOSED, OPPOSITE, PENDING, Rules
 from runners.live.accounts import pattern
 from runners.live.book import keep_move
@@ -38,6 +40,7 @@ async def load(session: AsyncSession, account: Account, filters: dict[str, Filte
             signal.id,
             signal.strategy,
             signal.symbol,
+            signal.minutes,
             filters[signal.symbol],
             loads(pattern(rules), tracker.ladder),
         )
@@ -63,15 +66,26 @@ def foreign_names(position: Position) -> list[str]:
 
 async def catch_up(session: AsyncSession, position: Position, signal: SignalRow) -> None:
     "Closed bars that the position has not seen, though the service has; and a decision to leave that fell meanwhile."
-    bars = await load_candles(session, signal.venue, signal.symbol, signal.minutes, after=position.ladder.times.last - 1)
+    bars = await own_bars(session, signal, position.ladder.times.last)
     if position.ladder.state < CLOSED:
-        from runners.live.start import bar_of_row
-
-        position.backlog = [(Step(bar_of_row(row), [], {}), (0.0, 0.0)) for row in bars]
+        position.backlog = [(Step(bar, [], {}, {signal.minutes: bar}), (0.0, 0.0)) for bar in bars]
     reference = (await session.scalars(select(Tracker).where(Tracker.signal_id == signal.id, Tracker.account_id.is_(None)))).one()
     follows = loads(position.ladder, reference.ladder)
     if position.backlog and follows.reason == OPPOSITE and position.ladder.state not in (PENDING,):
         position.ladder = position.ladder.leave(OPPOSITE)
+
+
+async def own_bars(session: AsyncSession, signal: SignalRow, after: int) -> list[Bar]:
+    "Bars of a signal's timeframe that opened at a time or later, made up of the stored candles."
+    from runners.live.start import bar_of_row
+
+    stored = select(func.min(Candle.minutes)).where(Candle.venue == signal.venue, Candle.symbol == signal.symbol)
+    base = await session.scalar(stored) or signal.minutes
+    unit, found = Resample(signal.minutes, base), []
+    for row in await load_candles(session, signal.venue, signal.symbol, base, after=after - 1):
+        unit, bar = unit.update(bar_of_row(row))
+        found += [bar] if bar.open_time >= 0 else []
+    return found
 
 
 async def keep(session: AsyncSession, positions: Iterable[Position]) -> None:

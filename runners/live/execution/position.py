@@ -1,10 +1,12 @@
 "One position of an account: its ladder, its orders and what the venue says was traded for them."
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import isnan
 
 from perps_kit.core.money import floor_to
 from perps_kit.core.stream import Step
+from perps_kit.engine.engine import Paid, paid_in
 from perps_kit.exchange.account import Legs, Sale, average, entered, gapped, legs_of, step_on_fills
 from perps_kit.exchange.filters import Filters
 from perps_kit.exchange.orders import Resting, Wanted, client_id, close_order, difference, protection
@@ -27,6 +29,7 @@ class Position:
     id: str  # the signal's
     strategy: str
     symbol: str
+    minutes: int  # of the bars that its ladder steps on
     filters: Filters
     ladder: Ladder
     orders: dict[str, Order] = field(default_factory=dict)
@@ -153,6 +156,15 @@ class Position:
         limits = sorted((o for o in self.orders.values() if o.type == "LIMIT"), key=lambda o: -o.version)
         whole = {o.kind: o.quantity for o in limits}  # the first one's; a later one is for a rest
         return legs_of(sales, whole, self.bought, self.filters.step, until)
+
+    def learn(self, steps: Iterable[Step], paid: Paid) -> None:
+        "Bars of its own that closed, and decisions to leave that fell between two of them."
+        for step in steps:
+            bar = step.closed.get(self.minutes)
+            if bar:
+                self.backlog.append((step._replace(bar=bar), paid_in(paid, self.symbol, bar)))
+            elif step.leaves.get(self.strategy, 0) == self.side:
+                self.ladder = self.ladder.leave(OPPOSITE)
 
     def advance(self) -> list[tuple[Ladder, Ladder]]:
         "Step the ladder over the bars whose trades are known: each time before and after."
