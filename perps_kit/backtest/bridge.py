@@ -24,7 +24,8 @@ from ..trackers.plan import Rules
 FEE = 0.0005
 COMMON = Rules(entry_bp=0.0, stop_bp=0.0, close_bp=0.0, fee=FEE, target_fee=FEE, hold=0, patience=0, veto=0.0, gap_fill_open=True,
                from_reference=True)
-OPEN_GATES = Pipeline(near_time=0, lock=1 << 60, weigh=False, after_stop=0, after_close=0)    # one position at a time is the only rule that both keep
+# one position at a time is the only rule that both keep
+OPEN_GATES = Pipeline(near_time=0, lock=1 << 60, weigh=False, after_stop=0, after_close=0)
 
 
 class Single(NamedTuple):

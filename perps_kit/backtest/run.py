@@ -9,6 +9,7 @@ __all__ = ['life_loop', 'ContextFeatures', 'Ground', 'ground', 'row_at', 'return
 # %% ../../nbs/70_backtest/20_backtest.ipynb #backtest-imports
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -233,16 +234,18 @@ def lanes(strategies: Any, bars: Bars | dict[str, Bars], funding: dict[str, Fund
 
 
 def walk(lanes: list[Lane], pipeline: Pipeline = Pipeline(), rules: Rules = Rules(), ticks: dict[str, float] | None = None,
-         compiled: bool | None = None, exits: Callable[[Signal], Signal] | None = None) -> Result:
-    "Judge the lanes' signals cycle by cycle and live each published trade."
+         compiled: bool | None = None, exits: Callable[[Signal], Signal] | None = None, book: Book | None = None,
+         until: float = inf) -> Result:
+    "Judge the lanes' signals cycle by cycle, those before `until`, and live each published trade; `book` takes up what was published."
     fast, grid, cycles = have_numba() if compiled is None else compiled, ticks or {}, dict[int, list[tuple[Lane, int]]]()
     for one in lanes:
         closes = one.bars.close_time
         for k, i in enumerate(one.at.tolist()): cycles.setdefault(int(closes[i]), []).append((one, k))
     named, home = {one.name: one.strategy for one in lanes}, {(one.bars.symbol, one.name): one for one in lanes}
-    grounds, book, trades, decisions = {one.bars.symbol: one.ground for one in lanes}, Book(), dict[str, Trade](), []
+    grounds, trades, decisions = {one.bars.symbol: one.ground for one in lanes}, dict[str, Trade](), []
+    book = Book() if book is None else book
     if pipeline.leader not in grounds: pipeline = pipeline._replace(leader="")
-    for time in sorted(cycles):
+    for time in sorted(t for t in cycles if t < until):
         found = [one.candidate(k) for one, k in cycles[time]]
         if exits: found = [c._replace(signal=exits(c.signal)) for c in found]
         market = market_at(grounds, {c.symbol for c in found} | {pipeline.leader}, time)

@@ -81,4 +81,4 @@ def trait(strategy: Any, name: str) -> Any:
 # %% ../../nbs/00_core/05_signal.ipynb #signal-failed-why
 def failed_filters(strategy: Any, signal: Signal) -> list[str]:
     "The names of the filters that held a signal back."
-    return [name for i, name in enumerate((*strategy.filters, "spacing")) if signal.failed >> i & 1]
+    return [name for i, name in enumerate((*trait(strategy, "filters"), "spacing")) if signal.failed >> i & 1]

@@ -24,7 +24,8 @@ class Pipeline(NamedTuple):
     enabled: frozenset[str] = frozenset()               # strategies that are off unless somebody asks for them
     sessions: Hours = ()                                # for every strategy; none: always
     hours: tuple[tuple[str, Hours], ...] = ()           # for one strategy by name, in place of `sessions`
-    minimum: float = 60.0                               # final score (quant_spec D2)
+    minimum: float = 60.0                               # final score, where a strategy has no minimum of its own (quant_spec D2)
+    minimums: tuple[tuple[str, float], ...] = ()        # for one strategy by name, in place of both
     weigh: bool = True                                  # whether regime, leader, trends, flow and evidence are asked
     headwind: float = 0.85                              # the score's factor where the higher timeframes stand against the side
     factors: int = 3                                    # how many of six kinds of evidence a signal needs

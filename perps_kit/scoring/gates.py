@@ -127,8 +127,8 @@ def factors_gate(c: Candidate, asked: Asked) -> list[Verdict]:
 
 
 def minimum_gate(c: Candidate, asked: Asked) -> list[Verdict]:
-    own, final = trait(asked.strategy, "minimum"), asked.score.final
-    least = asked.pipeline.minimum if own is None else own
+    p, own, final = asked.pipeline, trait(asked.strategy, "minimum"), asked.score.final
+    least = dict(p.minimums).get(c.strategy, p.minimum if own is None else own)
     return [Verdict("minimum", final >= least, f"{final:.1f}", "" if final >= least else f"score {final:.1f} is below {least:g}")]
 
 # %% ../../nbs/40_scoring/10_gates.ipynb #gates-conflict
@@ -221,8 +221,9 @@ def closed_by(c: Candidate, asked: Asked, stopped: Verdict | None) -> tuple[str,
     return tuple(h.id for h in asked.book.against(c.symbol, c.signal.side, c.time, asked.pipeline.memory))
 
 
-def judge_all(candidates: list[Candidate], strategies: dict[str, Any], pipeline: Pipeline, book: Book, late: dict[str, str] | None = None,
-              market: Market | None = None, gates: tuple[Gate, ...] = GATES) -> list[tuple[Candidate, Decision]]:
+def judge_all(candidates: list[Candidate], strategies: dict[str, Any], pipeline: Pipeline, book: Book,
+              late: dict[str, str] | None = None, market: Market | None = None, gates: tuple[Gate, ...] = GATES,
+              explain: bool = False) -> list[tuple[Candidate, Decision]]:
     "One close: the best score first, then by symbol and strategy, so that the order of arrival does not matter (quant_spec D3)."
     reasons = late or {}
     asked = [(c, ask(c, strategies[c.strategy], pipeline, book, market, reasons.get(c.symbol, ""))) for c in candidates]
@@ -232,4 +233,4 @@ def judge_all(candidates: list[Candidate], strategies: dict[str, Any], pipeline:
     for c, a in asked:
         if all(v.passed for gate in before for v in gate(c, a)):
             rivals[c.symbol] = (*rivals.get(c.symbol, ()), Rival(c.signal.side, c.strategy, a.score.final))
-    return [(c, judge(c, a._replace(rivals=rivals.get(c.symbol, ())), gates)) for c, a in asked]
+    return [(c, judge(c, a._replace(rivals=rivals.get(c.symbol, ())), gates, explain)) for c, a in asked]

@@ -73,7 +73,8 @@ def held_back(now: Any, p: Any, room: float, align: float, raw: float) -> int:
     "Bit i is set where filter i of FILTERS says no."
     calm, inside = now.rsi >= p.rsi_low and now.rsi <= p.rsi_high, in_session(now.bar.close_time, p.opens, p.closes)
     narrow = ratio(p.stop_atr * now.atr, now.bar.close) <= p.max_stop
-    return refusals((now.volume >= p.surge, calm, inside, room >= p.room, align >= 0.0, moves(now.atr, now.bar.close), narrow, raw >= p.least))
+    steady = moves(now.atr, now.bar.close)
+    return refusals((now.volume >= p.surge, calm, inside, room >= p.room, align >= 0.0, steady, narrow, raw >= p.least))
 
 # %% ../../nbs/30_strategies/01_ema_scalper.ipynb #scalper-unit
 class EmaScalper(NamedTuple):

@@ -232,7 +232,8 @@ def pipeline_of(settings: Settings) -> Pipeline:
     leader = g.leader if g.leader in settings.symbols else ""
     if g.leader and not leader:
         log.warning("%s is not among the symbols: signals are not held against it", g.leader)
-    return Pipeline(frozenset(g.muted), frozenset(g.disabled), frozenset(settings.strategies), g.sessions, hours, g.minimum, leader=leader,
+    return Pipeline(frozenset(g.muted), frozenset(g.disabled), frozenset(settings.strategies), g.sessions, hours, g.minimum,
+                    tuple(sorted(g.minimums.items())), leader=leader,
                     on_opposite=g.on_opposite)
 
 
