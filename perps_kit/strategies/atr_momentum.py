@@ -87,7 +87,7 @@ class AtrMomentum(NamedTuple):
 
     minutes, modes, filters, parts, spacing = 15, ("IMPULSE",), MOMENTUM, MomentumScore, {}
     asks, family, tags = MOMENTUM_ASKS, "momentum", ("momentum", "breakout")
-    idle = "the bar's range against an ATR of {atr:.4g}, channel {channel_lower:g} to {channel_upper:g}, close {entry:g}: no impulse out of it"
+    idle = "ATR {atr:.4g}, channel {channel_lower:g} to {channel_upper:g}, close {entry:g}: no impulse out of it"
 
     def features(self) -> dict[str, Feature]:
         own = dict(usual=on(Median.of(100), "atr"), channel=on(Donchian.of(20)), rsi=on(RSI.of(14), "close"))

@@ -94,7 +94,7 @@ class BreakAndRetest(NamedTuple):
 
     minutes, modes, filters, parts, spacing = 15, ("RETEST",), RETEST, RetestScore, {0: 20}
     asks, family, tags = RETEST_ASKS, "breakout", ("breakout", "zones")
-    idle = "close {entry:g}, resistance from {zones_resistance:g}, support from {zones_support:g}: no broken zone is being retested and holds"
+    idle = "close {entry:g}, resistance from {zones_resistance:g}, support from {zones_support:g}: no broken zone is retested and holds"
 
     def features(self) -> dict[str, Feature]:
         edges = [f"zones.{side}{part}" for side in ("resistance", "support") for part in ("", "_far", "_strength")]
