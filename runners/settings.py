@@ -60,6 +60,7 @@ class Gates(Part):
     sessions: tuple[tuple[int, int], ...] = ()  # minutes of the UTC day, for every strategy
     hours: dict[str, tuple[tuple[int, int], ...]] = {}  # for one strategy by name, in their place
     minimum: float = Field(default=60.0, ge=0, le=100)
+    weigh: bool = True  # whether regime, leader, trends, flow and evidence are asked
     minimums: dict[str, float] = {}  # final score of one strategy by name
     leader: str = "BTCUSDT"  # the market that the others follow; "": none
     on_opposite: Literal["reject", "close", "flip"] = "reject"  # what a signal against an open one does

@@ -67,7 +67,7 @@ class Life:
             for new in published:
                 await publish(session, "binanceusdm", new, "swing", t, GRID.tick, True)
             for id, (symbol, before) in list(self.references.items()):
-                after = stepped(before, "ema_scalper", step, (0.0, 0.0))
+                after = stepped(before, "ema_scalper", "BTCUSDT", 15, step, {})
                 if after is not before:
                     await keep_move(session, Move(id, symbol, before, after), None)
                 self.references[id] = (symbol, after)

@@ -12,8 +12,9 @@ SYMBOLS = ("DOGEUSDT", "ETHUSDT")
 
 
 def settings(folder, start="2026-10-29", end="2026-10-31", **given):
-    "Settings of a short replay: a young origin keeps the warm-up small."
-    given = dict(mode="paper", symbols=SYMBOLS, origin=parse_time(start) - 45 * 86_400_000, snapshot_every=7, patience=3.0,
+    "Settings of a short replay: a young origin keeps the warm-up small, and the gates do not ask what the market does."
+    gates = dict(weigh=False) | given.pop("gates", {})
+    given = dict(mode="paper", symbols=SYMBOLS, gates=gates, origin=parse_time(start) - 45 * 86_400_000, snapshot_every=7, patience=3.0,
                  database=f"sqlite:///{folder}/test.db") | given
     replay = dict(start=start, end=end) | given.pop("replay", {})
     return load(environ={}, venue=dict(replay=replay), http=dict(enabled=False), **given)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fixtures.candles import QUARTER, walk
-from told import BUY, LEAVE_LONGS, QUIET, SELL, Told
+from told import BUY, FREELY, LEAVE_LONGS, QUIET, SELL, Told
 
 from perps_kit.backtest.run import Result, backtest, lanes
 from perps_kit.backtest.run import walk as walked
@@ -125,9 +125,6 @@ def told(words: dict[int, float], n: int = 40, symbol: str = "BTCUSDT", price: f
 
 
 FREE = Rules(entry_bp=0.0, stop_bp=0.0, close_bp=0.0, fee=0.0, target_fee=0.0, patience=0)
-
-
-FREELY = Pipeline(weigh=False, after_stop=0, after_close=0)      # nothing but what a test is about
 
 
 def run(bars, pipeline=FREELY, **more) -> Result: return backtest({"told": Told()}, bars, pipeline, FREE, compiled=False, **more)

@@ -6,7 +6,7 @@ from math import isnan
 import numpy as np
 import pytest
 from fixtures.candles import QUARTER
-from told import BUY, QUIET, Told
+from told import BUY, FREELY, QUIET, Told
 
 from perps_kit.backtest.evidence import CHECKS, deflated, evidence, halves, luck, probable, undefined
 from perps_kit.backtest.report import report, table
@@ -26,7 +26,7 @@ def market(n: int, every: int, up: float, jitter: float = 0.0, seed: int = 3) ->
 
 
 def of(bars: Bars, **more):
-    run = backtest({"told": Told()}, bars, rules=Rules(patience=0), compiled=False, **more)
+    run = backtest({"told": Told()}, bars, FREELY, rules=Rules(patience=0), compiled=False, **more)
     return run, report(run)
 
 

@@ -94,11 +94,11 @@ def test_a_backtest_shows_figures_intervals_bounds_and_its_doubts(say):
 def test_the_answer_for_machines_is_strict_json(say):
     code, out, _ = say("backtest", "--symbol", "SOLUSDT", "--json")
     found = json.loads(out, parse_constant=lambda x: pytest.fail(f"{x} is no JSON"))
-    assert code == 0 and found["label"] == "unproven" and found["trials"] == 1 and found["stats"]["n"] == len(found["trades"]) == 9
+    assert code == 0 and found["label"] == "unproven" and found["trials"] == 1 and found["stats"]["n"] == len(found["trades"]) == 7
     assert found["stats"]["expectancy_interval"]["low"] is None and "interval" in found["undefined"]["expectancy_interval"]
     low, high = found["bounds"]["stop_first"], found["bounds"]["target_first"]
     assert low["total_r"] <= high["total_r"] and found["unpaid_funding"] == {"SOLUSDT": 0}
-    assert sum(s["n"] for s in found["groups"]["side"].values()) == 9 and found["basis"]["compounding"] is False
+    assert sum(s["n"] for s in found["groups"]["side"].values()) == 7 and found["basis"]["compounding"] is False
     assert {"entry", "stop", "exit", "exit_type", "net_r"} <= found["trades"][0].keys()
 
 

@@ -11,8 +11,8 @@ from perps_kit.strategies.eight_factors import PRESETS, WEIGHTS, EightFactors, E
 
 ENGINE = EightFactors()
 EVEN = Factors(*[50.0] * 8)
-WHOLE = dict(long_liquidated="9000000", short_liquidated="3000000", liquidated_median="8000000", funding="0.0003", long_share="62", top_long_share="57",
-             open_interest_24h="0.06", return_24h="0.02", social="70", fear_greed="22")
+WHOLE = dict(long_liquidated="9000000", short_liquidated="3000000", liquidated_median="8000000", funding="0.0003", long_share="62",
+             top_long_share="57", open_interest_24h="0.06", return_24h="0.02", social="70", fear_greed="22")
 
 
 def clip(x, a, b): return min(max(x, a), b)
@@ -45,7 +45,8 @@ def made_up(rng: random.Random) -> dict[str, str]:
         return rng.choice(ends) if ends and rng.random() < 0.3 else f"{rng.randint(low, high) / 10 ** digits:.{digits}f}"
     return dict(
         long_liquidated=pick(0, 10 ** 7, 0, "0"), short_liquidated=pick(0, 10 ** 7, 0, "0"), liquidated_median=pick(1, 10 ** 7, 0),
-        funding=pick(-20, 20, 4, "0.001", "-0.001", "0"), long_share=pick(0, 1000, 1, "35", "50", "65"), top_long_share=pick(0, 1000, 1, "35", "50", "65"),
+        funding=pick(-20, 20, 4, "0.001", "-0.001", "0"),
+        long_share=pick(0, 1000, 1, "35", "50", "65"), top_long_share=pick(0, 1000, 1, "35", "50", "65"),
         open_interest_24h=pick(-300, 300, 3, "0", "0.1", "-0.1"), return_24h=pick(-200, 200, 3, "0"), social=pick(0, 100, 0, "50"),
         fear_greed=pick(0, 100, 0, "25", "75"))
 
@@ -66,7 +67,7 @@ def test_the_score_is_the_exact_weighted_sum_and_so_is_its_side(seed):
     said = ENGINE.judged(Factors(*(nan if t is None else t / 10 for t in tenths)))
     side = 0 if tenths[2] is None or known < F(6, 10) else 1 if exact >= 58 else -1 if exact <= 42 else 0
     assert said.side == side and said.recommendation == {1: "LONG", -1: "SHORT", 0: "NEUTRAL"}[side]
-    assert said.score == float(exact) and said.coverage == float(known)
+    assert said.composite == float(exact) and said.coverage == float(known) and said.score == float(100 - exact if side < 0 else exact)
     assert said.confidence == pytest.approx(float(min(F(1), abs(exact - 50) / 25) * known), abs=1e-12)
     moved = [abs(int(w) * ((50 if t is None else F(t, 10)) - 50)) for w, t in zip(WEIGHTS, tenths, strict=True)]
     assert said.top == tuple(Factors._fields[i] for i in sorted(range(8), key=lambda i: (-moved[i], i))[:3])
@@ -79,8 +80,10 @@ def test_the_vector_of_the_specification():
 
 
 def test_the_vector_can_be_reached_from_facts():
-    facts = facts_from(WHOLE | dict(long_liquidated="1", short_liquidated="1", funding="0.0005", long_share="50", top_long_share="50", open_interest_24h="0",
-                                    social="50", fear_greed="50"), return_15m=9.0, return_1h=9.0, return_4h=9.0, return_24h=9.0, hourly_sd=0.001)
+    even = dict(long_liquidated="1", short_liquidated="1", long_share="50", top_long_share="50", open_interest_24h="0")
+    even |= dict(social="50", fear_greed="50")
+    rising = dict(return_15m=9.0, return_1h=9.0, return_4h=9.0, return_24h=9.0, hourly_sd=0.001)
+    facts = facts_from(WHOLE | even | dict(funding="0.0005"), **rising)
     assert factors_of(facts) == EVEN._replace(momentum=90.0, funding=30.0) and ENGINE.score(facts).score == 54.4
 
 
@@ -112,7 +115,7 @@ def test_thresholds_belong_to_the_side_and_a_hair_inside_is_neutral(preset, high
     engine = PRESETS[preset]
     for edge, side in ((high, 1), (low, -1)):
         momentum = 50.0 + 5.0 * (edge - 50)         # weight 20: five points of momentum are one of the score
-        assert engine.judged(EVEN._replace(momentum=momentum)).score == edge
+        assert engine.judged(EVEN._replace(momentum=momentum)).composite == edge
         assert engine.judged(EVEN._replace(momentum=momentum)).side == side
         assert engine.judged(EVEN._replace(momentum=momentum - side * 0.001)).side == 0
         assert engine.judged(EVEN._replace(momentum=momentum + side * 0.001)).side == side
@@ -122,11 +125,12 @@ def test_presets_nest():
     assert (PRESETS["standard"].high, PRESETS["standard"].low) == (58.0, 42.0) and PRESETS["standard"] == ENGINE
 
 
-def test_noise_in_the_last_digit_does_not_move_a_score_off_its_threshold():
-    factors = Factors(58.1, 57.9, 58.0, 58.2, 57.8, 58.0, 58.4, 57.8)
-    exact = sum(F(str(f)) * int(w) for f, w in zip(factors, WEIGHTS, strict=True)) / 100
-    said = ENGINE.judged(factors)
-    assert said.score == float(exact) and said.side == (1 if exact >= 58 else 0)
+@pytest.mark.parametrize("tenths", [(549, 659, 609, 523, 526, 565, 630, 544), (533, 640, 634, 532, 581, 558, 506, 558)])
+def test_noise_in_the_last_digit_does_not_move_a_score_off_its_threshold(tenths):
+    assert sum(int(w) * t for w, t in zip(WEIGHTS, tenths, strict=True)) == 58000                       # exactly 58
+    assert sum(w * (t / 10) for w, t in zip(WEIGHTS, tenths, strict=True)) / 100.0 < 58.0               # but not in plain floats
+    said, mirrored = ENGINE.judged(Factors(*(t / 10 for t in tenths))), ENGINE.judged(Factors(*((1000 - t) / 10 for t in tenths)))
+    assert (said.composite, said.side) == (58.0, 1) and (mirrored.composite, mirrored.side) == (42.0, -1)
 
 
 def test_a_missing_factor_is_fifty_and_lowers_the_coverage():
@@ -156,7 +160,8 @@ def test_confidence_is_full_at_twenty_five_points_and_scaled_by_coverage():
 def test_ties_of_the_top_three_go_by_the_order_of_the_table():
     assert ENGINE.judged(EVEN).top == ("liquidations", "funding", "momentum")
     assert ENGINE.judged(EVEN._replace(fear_greed=60.0, social=40.0)).top == ("social", "fear_greed", "liquidations")
-    assert ENGINE.judged(EVEN._replace(smart_money=40.0, long_short=60.0, momentum=56.0)).top == ("long_short", "smart_money", "momentum")     # 1.2 each
+    tied = EVEN._replace(smart_money=40.0, long_short=60.0, momentum=56.0)      # 1.2 points each
+    assert ENGINE.judged(tied).top == ("momentum", "long_short", "smart_money")
     assert len(ENGINE.judged(EVEN).reasons) == 3
 
 
@@ -165,12 +170,16 @@ def test_ties_of_the_top_three_go_by_the_order_of_the_table():
     (dict(long_liquidated=3.0, short_liquidated=1.0, liquidated_median=8.0), "liquidations", 50.0),     # half the median: none
     (dict(long_liquidated=0.0, short_liquidated=4.0, liquidated_median=1.0), "liquidations", 20.0),
     (dict(long_liquidated=0.0, short_liquidated=0.0, liquidated_median=1.0), "liquidations", 50.0),
-    (dict(funding=0.001), "funding", 10.0), (dict(funding=0.002), "funding", 10.0), (dict(funding=-0.001), "funding", 90.0), (dict(funding=0.0), "funding", 50.0),
+    (dict(funding=0.001), "funding", 10.0), (dict(funding=0.002), "funding", 10.0),
+    (dict(funding=-0.001), "funding", 90.0), (dict(funding=0.0), "funding", 50.0),
     (dict(long_share=65.0), "long_short", 10.0), (dict(long_share=100.0), "long_short", 10.0), (dict(long_share=35.0), "long_short", 90.0),
     (dict(top_long_share=65.0), "smart_money", 90.0), (dict(top_long_share=0.0), "smart_money", 10.0),
-    (dict(open_interest_24h=0.1, return_24h=0.01), "open_interest", 80.0), (dict(open_interest_24h=0.1, return_24h=-0.01), "open_interest", 20.0),
-    (dict(open_interest_24h=-0.1, return_24h=0.01), "open_interest", 40.0), (dict(open_interest_24h=-0.1, return_24h=-0.01), "open_interest", 60.0),
-    (dict(open_interest_24h=0.5, return_24h=0.0), "open_interest", 50.0), (dict(open_interest_24h=0.0, return_24h=0.5), "open_interest", 50.0),
+    (dict(open_interest_24h=0.1, return_24h=0.01), "open_interest", 80.0),
+    (dict(open_interest_24h=0.1, return_24h=-0.01), "open_interest", 20.0),
+    (dict(open_interest_24h=-0.1, return_24h=0.01), "open_interest", 40.0),
+    (dict(open_interest_24h=-0.1, return_24h=-0.01), "open_interest", 60.0),
+    (dict(open_interest_24h=0.5, return_24h=0.0), "open_interest", 50.0),
+    (dict(open_interest_24h=0.0, return_24h=0.5), "open_interest", 50.0),
     (dict(social=0.0), "social", 20.0), (dict(social=100.0), "social", 80.0),
     (dict(fear_greed=0.0), "fear_greed", 80.0), (dict(fear_greed=24.0), "fear_greed", 51.2), (dict(fear_greed=25.0), "fear_greed", 50.0),
     (dict(fear_greed=26.0), "fear_greed", 50.0), (dict(fear_greed=74.0), "fear_greed", 50.0), (dict(fear_greed=75.0), "fear_greed", 50.0),
@@ -194,7 +203,7 @@ def test_a_median_of_zero_says_that_the_source_is_silent():
 
 def test_nothing_known_is_neutral_at_fifty():
     said = ENGINE.score(EightFacts())
-    assert (said.recommendation, said.side, said.score, said.confidence, said.coverage) == ("NEUTRAL", 0, 50.0, 0.0, 0.0) and said.missing == Factors._fields
+    assert said[:6] == ("NEUTRAL", 0, 50.0, 50.0, 0.0, 0.0) and said.missing == Factors._fields
     assert said.factors == EVEN and weighed(EVEN)[2] == Factors(*[0.0] * 8)
 
 
@@ -204,7 +213,8 @@ def test_none_is_not_known_and_whole_numbers_are_numbers():
 
 
 @pytest.mark.parametrize(("field", "value"), [
-    ("long_share", 100.1), ("long_share", -0.1), ("funding", inf), ("funding", 1.5), ("long_liquidated", -1.0), ("return_1h", -1.1), ("hourly_sd", -0.1),
+    ("long_share", 100.1), ("long_share", -0.1), ("funding", inf), ("funding", 1.5), ("long_liquidated", -1.0), ("return_1h", -1.1),
+    ("hourly_sd", -0.1),
     ("fear_greed", 101), ("social", "70"), ("social", True), ("open_interest_24h", -inf), ("liquidated_median", inf)])
 def test_facts_that_cannot_be_are_refused_by_name(field, value):
     with pytest.raises(DataError, match=field): ENGINE.score(EightFacts(**{field: value}))
@@ -214,3 +224,9 @@ def test_it_is_registered_and_deterministic():
     assert scorers()["eight_factors"] is EightFactors
     facts = facts_from(WHOLE, return_15m=0.001, return_1h=0.004, return_4h=0.011, hourly_sd=0.006)
     assert ENGINE.score(facts) == ENGINE.score(facts) and all(reason.endswith(".") for reason in ENGINE.score(facts).reasons)
+
+
+def test_a_short_is_as_strong_as_the_long_it_mirrors():
+    long, short = ENGINE.judged(Factors(*[72.3] * 8)), ENGINE.judged(Factors(*[27.7] * 8))
+    assert (long.side, short.side) == (1, -1) and long.score == short.score == 72.3 and short.composite == 27.7
+    assert long.confidence == pytest.approx(short.confidence, abs=1e-12)

@@ -176,14 +176,14 @@ async def test_a_settlement_that_cannot_be_had_is_counted_and_the_cycle_goes_on(
     async with bench(bars) as b:
         desk = FundingDesk(Exchange(b.exchange, ("BTCUSDT",), Pacer(), "binanceusdm", 1.0), metrics := Metrics())
         hour = b.venue.time - b.venue.time % (8 * HOUR)
-        steps = {"BTCUSDT": [Step(bar(hour), [], {})]}
+        steps = {"BTCUSDT": [Step(bar(hour), [], {}, {15: bar(hour)})]}
         await b.control("fault", kind="html", count=1, path="fundingRate")
-        assert await desk.of(steps, {"BTCUSDT"}) == {} and metrics.refusals.labels("bad funding")._value.get() == 1
+        assert await desk.of(steps, {"BTCUSDT"}, {15}) == {} and metrics.refusals.labels("bad funding")._value.get() == 1
         await b.control("fault", kind="timeout", count=5, path="fundingRate")
         began = asyncio.get_running_loop().time()
-        assert await desk.of(steps, {"BTCUSDT"}) == {} and asyncio.get_running_loop().time() - began < 4
+        assert await desk.of(steps, {"BTCUSDT"}, {15}) == {} and asyncio.get_running_loop().time() - began < 4
         assert caplog.text.count("is missing from its positions") == 2
-        assert await desk.of(steps, set()) == {}  # nothing held, nothing asked
+        assert await desk.of(steps, set(), {15}) == {}  # nothing held, nothing asked
 
 
 async def test_nobody_asks_during_a_ban(monkeypatch):

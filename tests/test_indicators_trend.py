@@ -61,7 +61,7 @@ def test_between_two_closes_of_the_hour_nothing_changes():
     stream, hourly = Stream({"watcher": Watcher()}, "WALK", 15), bars.close[3::4].tolist()
     expected = fold(Trend.of(slow=8, fast=4, slope=2, minimum=10), hourly)[1]
     for i, bar in enumerate(bars):
-        stream.values = stream._advance(bar)
+        stream.values = stream._advance(stream._closed(bar))
         known = (i + 1) // 4
         assert same_bits(stream.values[0], expected[known - 1]) if known else isnan(stream.values[0].dir)
 

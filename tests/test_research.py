@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bokeh.embed import json_item
 from fixtures.candles import walk
-from told import Told
+from told import FREELY, Told
 
 from perps_kit.backtest.report import breakdown, report
 from perps_kit.backtest.run import Result, backtest
@@ -24,7 +24,7 @@ def run() -> tuple[Result, Bars]:
     rng, bars = np.random.default_rng(5), walk(5, 1500)
     words = rng.choice([10.0, 1001.0, 1002.0, 1003.0, 1004.0], len(bars), p=[0.8, 0.06, 0.06, 0.04, 0.04])
     bars = Bars("WALK", 15, *bars.columns()[:5], words, *bars.columns()[6:])
-    return backtest({"told": Told()}, bars, rules=Rules(patience=8), compiled=False), bars
+    return backtest({"told": Told()}, bars, FREELY, rules=Rules(patience=8), compiled=False), bars
 
 
 def test_the_story_ends_as_the_ladder_did(run):
@@ -59,7 +59,7 @@ def test_results_are_drawn_with_and_without_trades(run):
     result, bars = run
     page = report(result)
     for by in ("side", "exit", "session"): assert json_item(group_figure(page.records, by)) and breakdown(page.records, by)
-    for some in (page, *(report(backtest({"told": Told()}, bars[:n], compiled=False)) for n in (2, 300))):
+    for some in (page, *(report(backtest({"told": Told()}, bars[:n], FREELY, compiled=False)) for n in (2, 300))):
         for picture in (equity_figure(some), r_histogram(some.records), trades_in_time(some.records), group_figure(some.records)):
             assert json_item(picture)
 

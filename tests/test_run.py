@@ -127,6 +127,7 @@ def test_the_command_line_runs_a_replay_from_a_file_and_says_what_came_of_it(tmp
         "symbols: [ETHUSDT]",
         f"origin: {parse_time('2026-10-30') - 45 * DAY}",
         "http: {port: 0}",
+        "gates: {weigh: false}",
         "venue: {replay: {start: 2026-10-30T11:00, end: 2026-10-30T17:00}}",
     ]))
     done = cli("run", "--config", str(config))

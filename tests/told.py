@@ -6,8 +6,10 @@ from typing import NamedTuple
 from perps_kit.core.features import on
 from perps_kit.core.signal import TRIPLE, Signal
 from perps_kit.indicators.sma import SMA
+from perps_kit.scoring.book import Pipeline
 
 BUY, SELL, LEAVE_LONGS, LEAVE_SHORTS, QUIET = 1001.0, 1002.0, 1003.0, 1004.0, 10.0
+FREELY = Pipeline(weigh=False, after_stop=0, after_close=0)  # nothing but what a test is about
 
 
 class Parts(NamedTuple):

@@ -204,7 +204,7 @@ class Result:
     bars: dict[str, Bars]
     rules: Rules
     unpaid: dict[str, int]              # settlements without data by symbol; -1: no funding series was given
-    own: dict[tuple[str, int], Bars]    # those that positions step on, by symbol and minutes
+    own: dict[tuple[str, int], Bars] = field(default_factory=dict)  # those that positions step on, by symbol and minutes
 
     @property
     def outcomes(self) -> list[Outcome]: return [t.outcome for t in self.trades if t.outcome]

@@ -9,6 +9,7 @@ __all__ = ['POINTS', 'ACCUMULATION', 'DISTRIBUTION', 'NEUTRAL', 'CRITERIA', 'Hol
 # %% ../../nbs/30_strategies/15_accumulation.ipynb #accumulation-imports
 from collections.abc import Iterable
 from math import nan
+from numbers import Real
 from typing import Annotated, NamedTuple
 
 from ..core.arith import ramp
@@ -29,8 +30,11 @@ class Holding(NamedTuple):
 
 def checked_holding(h: Holding) -> Holding:
     "The facts themselves; DataError for a share outside of 0 to 1 or a return below -1."
-    for name, low, high in (("taker_buys", 0.0, 1.0), ("bid_walls", 0.0, 1.0), ("week_return", -1.0, 1e6), ("interest_change", -1.0, 1e6)):
+    h = Holding(*(nan if x is None else x for x in h))
+    for name, low, high in (("taker_buys", 0.0, 1.0), ("bid_walls", 0.0, 1.0), ("week_return", -1.0, 1e6), ("interest_change", -1.0, 1e6),
+                            ("flow", -1e6, 1e6), ("funding", -1.0, 1.0), ("social", -1e6, 1e6)):
         x = getattr(h, name)
+        if isinstance(x, bool) or not isinstance(x, Real): raise DataError(f"{name} = {x!r} is no number")
         if x == x and not low <= x <= high: raise DataError(f"{name} = {x} is not within {low:g} to {high:g}")
     return h
 
@@ -64,7 +68,7 @@ def total(parts: dict[str, float]) -> tuple[float, float]:
     "Score over the available points, 0 to 100, and the share of points that is available."
     there = {name: x for name, x in parts.items() if x == x}
     most = sum(POINTS[name] for name in there)
-    return (100.0 * sum(there.values()) / most if most else 0.0), most / 100.0
+    return (round(100.0 * sum(there.values()) / most, 9) if most else 0.0), most / 100.0
 
 # %% ../../nbs/30_strategies/15_accumulation.ipynb #accumulation-unit
 ACCUMULATION, DISTRIBUTION, NEUTRAL = "ACCUMULATION", "DISTRIBUTION", "NEUTRAL"
@@ -91,9 +95,10 @@ class Accumulation(NamedTuple):
 
     def score(self, facts: Holding) -> HoldingScore:
         "The verdict on a coin."
-        bought, sold = accumulating(checked_holding(facts)), distributing(facts)
+        facts = checked_holding(facts)
+        bought, sold = accumulating(facts), distributing(facts)
         (up, there), (down, _) = total(bought), total(sold)
-        clear = there >= self.coverage and max(up, down) >= self.least and abs(up - down) >= self.lead
+        clear = there >= self.coverage and max(up, down) >= self.least and round(abs(up - down), 9) >= self.lead and up != down
         side = 0 if not clear else 1 if up > down else -1
         return HoldingScore({1: ACCUMULATION, -1: DISTRIBUTION, 0: NEUTRAL}[side], side, max(up, down), up, down, there, bought if up >= down else sold)
 
@@ -114,4 +119,5 @@ def chosen(coins: Iterable[Listed], criteria: str = "volume", limit: int = 38, m
     if criteria not in CRITERIA: raise DataError(f"criteria {criteria!r}: one of {', '.join(CRITERIA)}")
     rows = [c for c in coins if c.quote_volume >= min_volume and not c.market_cap > max_cap]
     if criteria == "small_cap" or max_cap == max_cap: rows = [c for c in rows if c.market_cap == c.market_cap]
+    rows = [c for c in rows if CRITERIA[criteria](c) == CRITERIA[criteria](c)]
     return [c.symbol for c in sorted(rows, key=lambda c: (CRITERIA[criteria](c), c.symbol))[:max(limit, 0)]]

@@ -23,11 +23,12 @@ def sound(facts: Any) -> Any:
         value = getattr(facts, name)
         if field.span is None: continue
         if value is None: value = nan
-        if isinstance(value, bool) or not isinstance(value, Real): raise DataError(f"{name} is {value!r}: a number, or nan where it is not known")
-        low, high = field.span
-        if not isnan(value) and not (isfinite(value) and low <= value <= high):
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise DataError(f"{name} is {value!r}: a number, or nan where it is not known")
+        x, (low, high) = float(value), field.span
+        if not isnan(x) and not (isfinite(x) and low <= x <= high):
             raise DataError(f"{name} is {value}: expected {low:g} to {high:g}, or nan where it is not known")
-        held[name] = float(value)
+        held[name] = x
     return facts._replace(**held)
 
 # %% ../../nbs/30_strategies/14_eight_factors.ipynb #eight-facts
@@ -109,14 +110,16 @@ WEIGHTS = Factors(20.0, 18.0, 20.0, 12.0, 12.0, 8.0, 5.0, 5.0)
 def factors_of(f: EightFacts) -> Factors:
     "The eight scores; nan where a factor is not known."
     crowd, top = 50.0 - 40.0 * lean_of(f.long_share), 50.0 + 40.0 * lean_of(f.top_long_share)
-    return Factors(liquidations_of(f), funding_of(f), momentum_of(f), crowd, top, interest_of(f), 50.0 + 0.6 * (f.social - 50.0), mood_of(f.fear_greed))
+    social = 50.0 + 0.6 * (f.social - 50.0)
+    return Factors(liquidations_of(f), funding_of(f), momentum_of(f), crowd, top, interest_of(f), social, mood_of(f.fear_greed))
 
 # %% ../../nbs/30_strategies/14_eight_factors.ipynb #eight-scored
 class EightScored(NamedTuple):
     "The engine's word on a market."
     recommendation: str                 # LONG, SHORT, NEUTRAL
     side: int                           # 1, -1, 0
-    score: float                        # 0 to 100; 50 says nothing
+    score: float                        # 0 to 100, for its side: 100 less the composite for SHORT, else the composite
+    composite: float                    # 0 to 100; 50 says nothing
     confidence: float                   # 0 to 1
     coverage: float                     # 0 to 1: the part of the weights that is known
     factors: Factors                    # 50 where not known
@@ -126,10 +129,11 @@ class EightScored(NamedTuple):
 
 
 def weighed(factors: Factors) -> tuple[float, float, Factors]:
-    "Score, coverage, and what each factor adds to 50, in points; a factor that is nan adds nothing."
+    "Composite, coverage, and what each factor adds to 50, in points; a factor that is nan adds nothing."
     moved = Factors(*(0.0 if isnan(f) else round(w * (f - 50.0) / 100.0, 9) for w, f in zip(WEIGHTS, factors, strict=True)))
     total = sum(w * (50.0 if isnan(f) else f) for w, f in zip(WEIGHTS, factors, strict=True))
-    return round(total / 100.0, 9), sum(w for w, f in zip(WEIGHTS, factors, strict=True) if not isnan(f)) / 100.0, moved
+    known = sum(w for w, f in zip(WEIGHTS, factors, strict=True) if not isnan(f))
+    return round(total / 100.0, 9), known / 100.0, moved
 
 
 def ranked(moved: Factors) -> tuple[str, ...]:
@@ -151,16 +155,17 @@ class EightFactors(NamedTuple):
 
     def judged(self, factors: Factors) -> EightScored:
         "The same from the scores of the factors; nan where one is not known."
-        score, coverage, moved = weighed(factors)
+        composite, coverage, moved = weighed(factors)
         missing = tuple(name for name, f in factors._asdict().items() if isnan(f))
         held = []
         if "momentum" in missing: held.append("Momentum is not known.")
-        if coverage < self.least_coverage: held.append(f"Only {coverage:.0%} of the weights are known, of {self.least_coverage:.0%} needed.")
-        side = 0 if held else 1 if score >= self.high else -1 if score <= self.low else 0
+        if coverage < self.least_coverage: held.append(f"Only {coverage:.0%} of the weights are known, of {self.least_coverage:.0%}.")
+        side = 0 if held else 1 if composite >= self.high else -1 if composite <= self.low else 0
+        score = round(100.0 - composite, 9) if side < 0 else composite
         filled, top = Factors(*(50.0 if isnan(f) else f for f in factors)), ranked(moved)
         told = [_told(name, getattr(filled, name), getattr(moved, name), name in missing) for name in top]
-        confidence = min(1.0, abs(score - 50.0) / 25.0) * coverage
-        return EightScored(("NEUTRAL", "LONG", "SHORT")[side], side, score, confidence, coverage, filled, missing, top, (*held, *told))
+        confidence, word = min(1.0, abs(composite - 50.0) / 25.0) * coverage, ("NEUTRAL", "LONG", "SHORT")[side]
+        return EightScored(word, side, score, composite, confidence, coverage, filled, missing, top, (*held, *told))
 
 
 def _told(name: str, value: float, moved: float, missing: bool) -> str:

@@ -8,6 +8,7 @@ __all__ = ['MOST', 'PHASES', 'STRONG', 'CANDIDATE', 'WATCH', 'NONE', 'Coin', 'pl
 
 # %% ../../nbs/30_strategies/16_mss.ipynb #mss-imports
 from math import nan
+from numbers import Real
 from typing import Annotated, NamedTuple
 
 from ..core.arith import ramp
@@ -34,9 +35,12 @@ class Coin(NamedTuple):
 def plausible(c: Coin) -> Coin:
     "The facts themselves; DataError for a number that cannot be true."
     limits = dict(fdv=(0.0, 1e15), age_days=(0.0, 1e5), supply=(0.0, 100.0), altrank=(1.0, 1e6), galaxy=(0.0, 100.0), sentiment=(0.0, 100.0),
-                  buy_pressure=(0.0, 100.0), volume_ratio=(0.0, 1e6), top_ratio=(0.0, 1e6), social_change=(-100.0, 1e9), interest_change=(-100.0, 1e9))
+                  buy_pressure=(0.0, 100.0), volume_ratio=(0.0, 1e6), top_ratio=(0.0, 1e6), social_change=(-100.0, 1e9), interest_change=(-100.0, 1e9),
+                  funding=(-100.0, 100.0))
+    c = Coin(*(nan if x is None else x for x in c))
     for name, (low, high) in limits.items():
         x = getattr(c, name)
+        if isinstance(x, bool) or not isinstance(x, Real): raise DataError(f"{name} = {x!r} is no number")
         if x == x and not low <= x <= high: raise DataError(f"{name} = {x} is not within {low:g} to {high:g}")
     return c
 
@@ -131,9 +135,9 @@ class Mss(NamedTuple):
     def score(self, coin: Coin) -> MssScore:
         "Points, phases and label; a missing item scores 0 and lowers the coverage."
         found = items(plausible(coin))
-        sums = {phase: sum(found[name] for name in names if found[name] == found[name]) for phase, names in PHASES.items()}
+        sums = {phase: round(sum(found[name] for name in names if found[name] == found[name]), 9) for phase, names in PHASES.items()}
         failed = tuple(phase for phase, mark in zip(PHASES, self[:3], strict=True) if sums[phase] < mark)
-        score, there = sum(sums.values()), sum(most for name, most in MOST.items() if found[name] == found[name])
+        score, there = round(sum(sums.values()), 9), sum(most for name, most in MOST.items() if found[name] == found[name])
         label = STRONG if score >= 75.0 else CANDIDATE if score >= 60.0 else WATCH if score >= 45.0 else NONE
         if failed and label in (STRONG, CANDIDATE): label = WATCH
         return MssScore(label, 1 if label in (STRONG, CANDIDATE) else 0, score, *sums.values(), failed, there / sum(MOST.values()), found)

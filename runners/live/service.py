@@ -233,7 +233,7 @@ def pipeline_of(settings: Settings) -> Pipeline:
     if g.leader and not leader:
         log.warning("%s is not among the symbols: signals are not held against it", g.leader)
     return Pipeline(frozenset(g.muted), frozenset(g.disabled), frozenset(settings.strategies), g.sessions, hours, g.minimum,
-                    tuple(sorted(g.minimums.items())), leader=leader,
+                    tuple(sorted(g.minimums.items())), weigh=g.weigh, leader=leader,
                     on_opposite=g.on_opposite)
 
 
