@@ -25,6 +25,22 @@ def listed(kind: str | None = None) -> list[dict[str, Any]]:
     ]
 
 
+def strategy_rows() -> list[dict[str, Any]]:
+    "Strategies and scorers with what one asks first: timeframe, exits, warm-up, tags."
+    from perps_kit.core.registry import entries
+    from perps_kit.core.signal import trait
+
+    rows = []
+    for e in entries():
+        if e.kind in ("strategy", "scorer"):
+            least = trait(e.cls, "minimum")
+            state = "off by itself" if not trait(e.cls, "enabled") else "facts from elsewhere" if e.kind == "scorer" else "candles"
+            rows.append(dict(name=e.name, minutes=getattr(e.cls, "minutes", None), modes=[m for m in trait(e.cls, "modes") if m], runs_on=state,
+                             family=trait(e.cls, "family"), filters=list(trait(e.cls, "filters")), minimum=least, tags=list(trait(e.cls, "tags")),
+                             warmup=warmup(e.cls), notebook=e.notebook, summary=e.summary))
+    return rows
+
+
 def described(name: str) -> dict[str, Any]:
     "Parameters with their ranges, what feeds it and what it gives, for one unit or strategy; ConfigError for an unknown name."
     from perps_kit.core.registry import entries, wiring

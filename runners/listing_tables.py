@@ -40,6 +40,24 @@ def units(rows: list[dict[str, Any]], width: int) -> Table:
     return table
 
 
+def strategies(rows: list[dict[str, Any]], width: int) -> Table:
+    "A strategy a line."
+    table = columns(("strategy", "runs on"), ("minutes", "warm-up"), ("modes",))
+    table.add_column("what it is", no_wrap=True, overflow="ellipsis", max_width=max(30, width - 80))
+    for row in rows:
+        numbers = ("" if row[k] is None else str(row[k]) for k in ("minutes", "warmup"))
+        table.add_row(row["name"], row["runs_on"], *numbers, " ".join(row["modes"]).lower(), row["summary"])
+    return table
+
+
+def answer(one: dict[str, Any]) -> Group:
+    "What a strategy saw and what the gates said."
+    table = columns(("", "gate"), (), ("saw", "reason"))
+    for v in one["verdicts"]:
+        table.add_row(Text("yes", style="green") if v["passed"] else Text("no", style="red"), v["gate"], v["value"], v["reason"])
+    return Group(Text(one["said"], style="bold" if one["verdicts"] else ""), *([table] if one["verdicts"] else []))
+
+
 def unit(facts: dict[str, Any]) -> Group:
     "One unit: what it is, its parameters with their ranges, what feeds it, what it gives."
     kind = "bar" if facts["series"] is None else "row"

@@ -17,6 +17,7 @@ from perps_kit.core.clock import MINUTE, iso, timeframe_of
 from perps_kit.core.features import plan_of
 from perps_kit.core.unit import dumps
 from perps_kit.data.funding import settlements
+from perps_kit.scoring.book import Pipeline
 from perps_kit.storage.models import json_safe
 from perps_kit.trackers.ladder import Ladder
 from perps_kit.trackers.outcome import changes
@@ -58,28 +59,34 @@ class Found:
 
 
 def run(
-    strategy: Any, name: str, data: Path | None, symbols: list[str] | None, start: str | None, end: str | None,
+    strategies: dict[str, Any], data: Path | None, symbols: list[str] | None, start: str | None, end: str | None,
     mode: str = "live", quiet: bool = False,
 ) -> Found:
-    "Both sides over the candles of [start, end); the service begins where the strategy's averages first speak."
+    "Both sides over the candles of [start, end), all strategies together; the service begins where the first of them can speak."
     from runners.cli.research import candles
     from runners.errors import ConfigError
 
     if mode not in ("live", "paper"):
         raise ConfigError(f"parity in mode {mode!r}: use live or paper")
-    bars, funding, ticks = candles(data, symbols, timeframe_of(strategy.minutes), start, end)
+    minutes = min(s.minutes for s in strategies.values())
+    bars, funding, ticks = candles(data, symbols, timeframe_of(minutes), start, end)
     first, last = min(int(b.open_time[0]) for b in bars.values()), max(int(b.close_time[-1]) for b in bars.values())
-    begin = first + plan_of({name: strategy}, strategy.minutes).warmup(name) * strategy.minutes * MINUTE
+    try:
+        plan = plan_of(strategies, minutes)
+    except ValueError as wrong:
+        raise ConfigError(f"{wrong}: ask for these strategies one after the other") from None
+    begin = first + min(plan.warmup(name) for name in strategies) * minutes * MINUTE
     if begin >= last:
-        raise ConfigError(f"the candles end at {iso(last)}, before the strategy's averages first speak at {iso(begin)}: give more of them")
+        raise ConfigError(f"the candles end at {iso(last)}, before the first strategy can speak at {iso(begin)}: give more of them")
     with tempfile.TemporaryDirectory(prefix="perps-parity-", ignore_cleanup_errors=True) as folder:
-        found, rows = asyncio.run(serve(strategy, name, data, list(bars), first, begin, last, mode, Path(folder), quiet))
-    compare(found, backtest({name: strategy}, bars, funding=funding, ticks=ticks or rows["ticks"]), rows, funding, mode)
+        found, rows = asyncio.run(serve(strategies, minutes, data, list(bars), first, begin, last, mode, Path(folder), quiet))
+    pipeline = Pipeline(enabled=frozenset(strategies))
+    compare(found, backtest(strategies, bars, pipeline, funding=funding, ticks=ticks or rows["ticks"]), rows, funding, mode)
     return found
 
 
 async def serve(
-    strategy: Any, name: str, data: Path | None, symbols: list[str], first: int, begin: int, last: int,
+    strategies: dict[str, Any], minutes: int, data: Path | None, symbols: list[str], first: int, begin: int, last: int,
     mode: str, folder: Path, quiet: bool,
 ) -> tuple[Found, dict[str, Any]]:
     "Run the service in lockstep from `begin` to `last`; its database as plain rows."
@@ -92,7 +99,7 @@ async def serve(
 
     settings = load(
         environ={}, mode=mode, live=dict(confirmed=True), database=f"sqlite:///{folder}/parity.db", symbols=symbols,
-        timeframe=timeframe_of(strategy.minutes), origin=first, strategies={name: strategy._asdict()},
+        timeframe=timeframe_of(minutes), origin=first, strategies={name: s._asdict() for name, s in strategies.items()},
         venue=dict(replay=dict(data=data, start=begin, end=last)), http=dict(enabled=False),
     )
     db, state = await open_database(settings.database), ServiceState()
@@ -140,12 +147,13 @@ def compare(found: Found, result: Result, rows: dict[str, Any], funding: dict[st
     "Every signal of both sides, in the order of time."
     ours, theirs = {t.id: t for t in result.trades}, rows["signals"]
     found.compare("signal lists", "the whole run", [(t.id, iso(t.candidate.time), t.symbol) for t in result.trades],
-                  [(s.id, iso(s.close_time), s.symbol) for s in sorted(theirs.values(), key=lambda s: (s.close_time, -s.final, s.symbol))])
+                  [(s.id, iso(s.close_time), s.symbol) for s in
+                   sorted(theirs.values(), key=lambda s: (s.close_time, -s.final, s.symbol, s.strategy, s.side))])
     paid = {own: settlements(bars, funding.get(own[0])) for own, bars in result.own.items()}
     for id, trade in ours.items():
         if id not in theirs:
             continue
-        where = f"{trade.symbol} {iso(trade.candidate.time)}"
+        where = f"{trade.candidate.strategy} {trade.symbol} {iso(trade.candidate.time)}"
         found.compare("signals with their components", where, signal_facts(trade), stored_facts(theirs[id]))
         tracker = rows["reference"][id]
         own = trade.symbol, trade.candidate.minutes
@@ -157,18 +165,18 @@ def compare(found: Found, result: Result, rows: dict[str, Any], funding: dict[st
             compare_fills(found, where, ladder, rows["accounts"][id], rows)
     clean = [d for d in rows["decisions"] if d.outcome == "published" or any(v["gate"] == "regime" for v in d.verdicts)]
     stored = sorted_as(clean, result)
-    ends = [[(d.time, d.symbol, d.side, d.mode, d.outcome, d.reason) for d in side] for side in (result.decisions, stored)]
+    ends = [[(d.time, d.strategy, d.symbol, d.side, d.mode, d.outcome, d.reason) for d in side] for side in (result.decisions, stored)]
     found.compare("decision lists", "the whole run", *ends)
     for ours_d, theirs_d in zip(result.decisions, stored, strict=False):
         told = json_safe(dict(v=[v._asdict() for v in ours_d.verdicts], f=ours_d.features))
-        where = f"{ours_d.symbol} {iso(ours_d.time)}"
+        where = f"{ours_d.strategy} {ours_d.symbol} {iso(ours_d.time)}"
         found.compare("decisions with every verdict and feature", where, told, dict(v=theirs_d.verdicts, f=theirs_d.features))
 
 
 def sorted_as(decisions: list[Any], result: Result) -> list[Any]:
     "The service's decisions in the backtest's order."
-    order = {(d.time, d.symbol, d.side, d.mode): i for i, d in enumerate(result.decisions)}
-    return sorted(decisions, key=lambda d: order.get((d.time, d.symbol, d.side, d.mode), len(order)))
+    order = {(d.time, d.strategy, d.symbol, d.side, d.mode): i for i, d in enumerate(result.decisions)}
+    return sorted(decisions, key=lambda d: order.get((d.time, d.strategy, d.symbol, d.side, d.mode), len(order)))
 
 
 def signal_facts(t: Trade) -> dict[str, Any]:

@@ -7,26 +7,29 @@ from pathlib import Path
 import pytest
 
 from perps_kit.backtest.run import backtest
+from perps_kit.core.features import plan_of
 from perps_kit.core.registry import strategy
+from perps_kit.scoring.book import Pipeline
 from runners import parity
-from runners.cli.research import candles
+from runners.cli.research import candles, together
 from runners.errors import ConfigError
 
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "binance_usdm_15m"
 SPAN = dict(start="2026-06-05", end="2026-08-01")
-SYMBOLS = ["DOGEUSDT", "ETHUSDT", "UNIUSDT"]
+SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    "A run of both sides: what the service left, and the backtest's result."
-    it = strategy("ema_scalper")
+    "All strategies of quarter hours together, through both sides: what the service left, and the backtest's result."
+    all_of_them = {name: strategy(name) for name in together()}
     bars, funding, ticks = candles(None, SYMBOLS, "15m", **SPAN)
     first, last = int(bars["ETHUSDT"].open_time[0]), int(bars["ETHUSDT"].close_time[-1])
-    begin = first + 4_000 * 900_000
+    begin = first + plan_of(all_of_them, 15).warmup("action_price") * 900_000
     folder = tmp_path_factory.mktemp("parity")
-    found, rows = asyncio.run(parity.serve(it, "ema_scalper", None, SYMBOLS, first, begin, last, "live", folder, True))
-    return found, rows, backtest({"ema_scalper": it}, bars, funding=funding, ticks=ticks), funding
+    found, rows = asyncio.run(parity.serve(all_of_them, 15, None, SYMBOLS, first, begin, last, "live", folder, True))
+    run = backtest(all_of_them, bars, Pipeline(enabled=frozenset(all_of_them)), funding=funding, ticks=ticks)
+    return found, rows, run, funding
 
 
 def compared(both, rows=None):
@@ -70,8 +73,8 @@ def test_the_smallest_difference_is_found_and_shown_with_both_sides(both, spoil)
 
 
 def test_too_few_candles_are_refused():
-    with pytest.raises(ConfigError, match="before the strategy's averages first speak"):
-        parity.run(strategy("ema_scalper"), "ema_scalper", None, ["BTCUSDT"], "2026-10-01", None, quiet=True)
+    with pytest.raises(ConfigError, match="before the first strategy can speak"):
+        parity.run({"ema_scalper": strategy("ema_scalper")}, None, ["BTCUSDT"], "2026-10-01", None, quiet=True)
 
 
 @pytest.mark.slow
@@ -79,6 +82,6 @@ def test_parity_holds_on_real_candles():
     if not REAL.exists():
         pytest.skip("../shared/data is not here: real candles are needed")
     symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
-    found = parity.run(strategy("ema_scalper"), "ema_scalper", REAL, symbols, "2025-09-01", "2026-01-15", quiet=True)
+    found = parity.run({"ema_scalper": strategy("ema_scalper")}, REAL, symbols, "2025-09-01", "2026-01-15", quiet=True)
     assert found.equal, found.text()
     assert found.counts["signals with their components"] >= 5

@@ -118,11 +118,12 @@ class Plan:
         return max((self._speaks(c.node) for c in self.columns[name] if not c.optional), default=0)
 
     def _speaks(self, i: int) -> int:
-        "The number of the base bar with which a node speaks first: what feeds it must speak before its own warm-up counts."
+        "The candle with which a node speaks first: what feeds it must speak before its own warm-up counts, unless it begins `early`."
         node = self.nodes[i]
         ratio = node.minutes // self.minutes
         fed = max((self._speaks(s.node) for s in node.inputs if s.node >= 0), default=1)
         own = node.unit.complete() if hasattr(node.unit, "complete") else node.unit.warmup()
+        if getattr(node.unit, "early", False): return max(-(-fed // ratio), own) * ratio
         return (-(-fed // ratio) + own - 1) * ratio
 
     def _behind(self, name: str) -> list[Node]:

@@ -138,6 +138,7 @@ def same_bits(a: Any, b: Any) -> bool:
         if a.dtype.kind != "f": return bool((a == b).all())
         missing_alike = bool((np.isnan(a) == np.isnan(b)).all())
         return missing_alike and np.where(np.isnan(a), 0.0, a).tobytes() == np.where(np.isnan(b), 0.0, b).tobytes()
+    if isinstance(a, dict): return a.keys() == b.keys() and all(same_bits(x, b[k]) for k, x in a.items())
     if isinstance(a, (tuple, list)): return len(a) == len(b) and all(same_bits(x, y) for x, y in zip(a, b, strict=True))
     return a == b
 

@@ -38,6 +38,8 @@ class Fan(NamedTuple):
     ordered: int = 0
     age: int = 0
 
+    early = True                # its averages begin with the first close, also while the ATR is not known
+
     @classmethod
     @checked
     def of(cls) -> "Fan":

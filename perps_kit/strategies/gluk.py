@@ -57,10 +57,10 @@ class LookaheadError(ValueError):
 
 class Gluk(NamedTuple):
     "The legacy action price: experimental, off by itself, outside of every aggregate (quant_spec C9)."
-    intrabar: Annotated[int, Span(0, 1)] = 0                # 1: judge forming bars, for which `replayed` wants minutes
     standard: Annotated[float, Span(-2.0, 8.0)] = 3.0       # raw score from which a trade is no scalp
     max_stop: Annotated[float, Span(0.001, 0.5)] = 0.1      # part of the price
     least: Annotated[float, Span(-2.0, 8.0)] = 1.0          # raw score
+    intrabar: Annotated[int, Span(0, 1)] = 0                # 1: judge forming bars, for which `replayed` wants minutes
 
     minutes, modes, filters, parts, spacing = 15, ("SCALP", "STANDARD"), VETOES, GlukScore, {}
     asks, family, scale, minimum, tags = dict(VETO_ASKS), "breakout", 8.0, 0.0, ("experimental",)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from runners.cli import data, db, job, research, service
+from runners.cli import data, db, job, research, service, strategies
 
 app = typer.Typer(name="perps-kit", no_args_is_help=True, pretty_exceptions_enable=False,
                   context_settings=dict(help_option_names=["-h", "--help"]),
@@ -18,6 +18,8 @@ app.command()(service.run)
 app.command()(research.backtest)
 app.command()(research.parity)
 app.command()(research.units)
+app.command()(strategies.strategies)
+app.command()(strategies.explain)
 app.command()(service.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(job.app, name="job")

@@ -137,16 +137,29 @@ def tracked(shown: bool) -> Any:
 def parity(
     data: Data = None,
     symbol: Symbols = None,
-    strategy: Strategy = "ema_scalper",
-    param: Parameters = None,
+    strategy: Annotated[list[str] | None, typer.Option(
+        "--strategy", help="Name of a strategy; may be given several times; all that quarter hours can feed if not given.")] = None,
+    param: Annotated[list[str] | None, typer.Option(
+        "--param", "-p", help="A parameter as name=value, where one strategy is given; several times.")] = None,
     start: Moment = None,
     end: Moment = None,
     as_json: Json = False,
     mode: Annotated[str, typer.Option(help="live: orders at the replay venue as well; paper: signals and positions only.")] = "live",
 ) -> None:
-    "Run notebook's backtest and whole service over the same candles and compare everything, bit for bit."
+    "Run notebook's backtest and whole service over the same candles, all strategies together, and compare everything, bit for bit."
     from runners import parity as check
+    from runners.errors import ConfigError
 
-    found = check.run(chosen(strategy, param), strategy, data, symbol, start, end, mode, quiet=as_json)
+    if param and len(strategy or ()) != 1:
+        raise ConfigError("--param goes with one --strategy")
+    names = strategy or together()
+    found = check.run({name: chosen(name, param) for name in names}, data, symbol, start, end, mode, quiet=as_json)
     typer.echo(json.dumps(found.facts()) if as_json else found.text())
     raise typer.Exit(0 if found.equal else 1)
+
+
+def together() -> list[str]:
+    "Every strategy that candles of quarter hours can feed, those included that are off by themselves."
+    from perps_kit.core.registry import strategies
+
+    return [name for name, cls in strategies().items() if cls.minutes % 15 == 0]
