@@ -210,6 +210,10 @@ def relive(trade: Trade, bars: Bars, paid: Any) -> tuple[Ladder, list[tuple]]:
 
 def compare_fills(found: Found, where: str, ladder: Ladder, tracker: Any, rows: dict[str, Any]) -> None:
     "Prices of the venue's fills against the reference position's, on the tick."
+    mine = [o for o in rows["orders"].values() if o.signal_id == tracker.signal_id]
+    if any(o.kind == "entry" and o.state == "rejected" for o in mine):  # for want of margin: the account has no such position
+        found.counts["entries that the venue refused, left out"] = found.counts.get("entries that the venue refused, left out", 0) + 1
+        return
     tick, f = ladder.plan.tick or 1e-9, ladder.fills
     wanted = {"entry": f.entry, "tp1": f.x1, "tp2": f.x2, "tp3": f.x3, "out": f.out}
     got: dict[str, float] = {}

@@ -231,7 +231,8 @@ def test_the_gates_are_those_of_the_spec_in_its_order():
 
 # What the market around a candidate does to it: B3, B4, D2, D3, D8.
 
-NEUTRAL = dict(regime=RANGE, hour=0.0, four=0.0, move=0.0, divergence=0.0, h_divergence=0.0, volume=1.5, structure=1.0, momentum=1.0, flow=1.0)
+NEUTRAL = dict(regime=RANGE, hour=0.0, four=0.0, move=0.0, divergence=0.0, h_divergence=0.0, volume=1.5, structure=1.0, momentum=1.0,
+               flow=1.0, support=98.9)
 
 
 def scene(time=NOON, returns=None, **now):
@@ -239,7 +240,8 @@ def scene(time=NOON, returns=None, **now):
     x = NEUTRAL | now
     row = Row(h_regime=Row(state=float(x["regime"])), hour=Row(dir=x["hour"]), four_hours=Row(dir=x["four"]), hour_move=x["move"],
               divergence=Row(state=x["divergence"]), h_divergence=Row(state=x["h_divergence"]), volume=x["volume"], momentum=x["momentum"],
-              structure=Row(trend=x["structure"]), cvd=Row(cvd=x["flow"]), flow_before=0.0)
+              structure=Row(trend=x["structure"]), atr=1.0, bar=Row(close=100.0),
+              zones=Row(support=x["support"], resistance=200.0 - x["support"]), cvd=Row(cvd=x["flow"]), flow_before=0.0)
     return Context(time, row, lambda: returns or {})
 
 
@@ -323,6 +325,8 @@ def test_three_of_six_kinds_of_evidence_are_needed():
     for k in range(6):
         chosen = dict(list(names.items())[:k])
         assert (weighed(mine=scene(**none | chosen)).reason == "factors") == (k < 3), k
+    beside = none | dict(hour=1.0, volume=1.2, support=99.0)     # a zone within an ATR stands for structure
+    assert weighed(mine=scene(**beside)).reason == "" and weighed(mine=scene(**beside | dict(support=98.9))).reason == "factors"
 
 
 def sides(*rows): return winner(tuple(Rival(*row) for row in rows))

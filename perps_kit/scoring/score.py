@@ -60,7 +60,7 @@ class Factors(NamedTuple):
     "Which kinds of evidence agree with a signal."
     trend: bool                 # the hour and the four hours lean its way
     volume: bool                # at least 1.2 times the usual
-    structure: bool             # the last break of structure went its way
+    structure: bool             # the last break of structure went its way, or a zone stands behind it within an ATR
     momentum: bool              # ten bars of change
     flow: bool                  # takers of the last three bars
     leader: bool                # the leader's last hour
@@ -69,7 +69,8 @@ class Factors(NamedTuple):
 def factors_of(side: int, context: Context, leader: Leader) -> Factors:
     "The six of a context; what is not known does not agree."
     row = context.row
-    return Factors(alignment(side, row.hour.dir, row.four_hours.dir) > 0.0, row.volume >= 1.2, row.structure.trend == side,
+    gap = row.bar.close - row.zones.support if side > 0 else row.zones.resistance - row.bar.close
+    return Factors(alignment(side, row.hour.dir, row.four_hours.dir) > 0.0, row.volume >= 1.2, row.structure.trend == side or gap <= row.atr,
                    side * row.momentum > 0.0, side * (row.cvd.cvd - row.flow_before) > 0.0, side * leader.move > 0.0)
 
 # %% ../../nbs/40_scoring/09_score.ipynb #score-final
