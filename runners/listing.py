@@ -32,9 +32,9 @@ def strategy_rows() -> list[dict[str, Any]]:
 
     rows = []
     for e in entries():
-        if e.kind in ("strategy", "scorer"):
+        if e.kind in ("strategy", "flow strategy", "scorer"):
             least = trait(e.cls, "minimum")
-            state = "off by itself" if not trait(e.cls, "enabled") else "facts from elsewhere" if e.kind == "scorer" else "candles"
+            state = "off by itself" if not trait(e.cls, "enabled") else "facts from elsewhere" if e.kind == "scorer" else "book and trades" if e.kind == "flow strategy" else "candles"
             rows.append(dict(name=e.name, minutes=getattr(e.cls, "minutes", None), modes=[m for m in trait(e.cls, "modes") if m], runs_on=state,
                              family=trait(e.cls, "family"), filters=list(trait(e.cls, "filters")), minimum=least, tags=list(trait(e.cls, "tags")),
                              warmup=warmup(e.cls), notebook=e.notebook, summary=e.summary))

@@ -20,17 +20,18 @@ WIDEST = 0.1            # stop, as a part of the price
 
 
 def candidate_of(name: str, symbol: str, minutes: int, scored: Any, context: Context, preset: int = STANDARD, fixed: bool = False,
-                 parts: tuple = (), origin: int = 0) -> Candidate | None:
+                 stop: float = nan, parts: tuple = (), origin: int = 0) -> Candidate | None:
     """A scorer's word on a symbol as a candidate at the last close of its context; None where it takes no side, or candles allow no stop.
 
-    `scored` has `side` (1, -1, 0) and `score` (0 to 100). The stop is the common one, behind structure; `fixed`: always 1.5 ATR.
+    `scored` has `side` (1, -1, 0) and `score` (0 to 100). The stop is the common one, behind structure; `fixed`: always 1.5 ATR;
+    a `stop` that is given is taken.
     """
     side, row = int(scored.side), context.row
     if not side: return None
     if not 0.0 <= scored.score <= 100.0: raise DataError(f"{name}: score {scored.score} of {symbol} is not within 0 to 100")
     close, atr = row.bar.close, row.atr
     swing = row.swings.low if side > 0 else row.swings.high
-    stop = close - side * 1.5 * atr if fixed or atr != atr else stop_for(side, close, atr, nan, swing)
-    if not moves(atr, close) or not abs(close - stop) <= WIDEST * close: return None
+    if stop != stop: stop = close - side * 1.5 * atr if fixed else stop_for(side, close, atr, nan, swing)
+    if not moves(atr, close) or not 0.0 < side * (close - stop) <= WIDEST * close: return None
     signal = Signal(side, 0, close, stop, preset, nan, nan, nan, atr, tenth(scored.score / 10.0), 0, parts)
     return Candidate(name, symbol, minutes, context.time, signal, row.bar, True, origin, {})

@@ -6,6 +6,7 @@ says, or with bars or closes if that is all that it takes; otherwise MAKERS has 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from math import inf, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ from perps_kit.indicators.funding_rate import FundingRate
 from perps_kit.indicators.long_short_ratio import LongShortRatio
 from perps_kit.indicators.open_interest import OpenInterest
 from perps_kit.indicators.trade_flow import TradeFlow
+from perps_kit.strategies.order_flow import OrderFlow
 from perps_kit.trackers.ladder import Ladder
 
 LONGEST = 800       # inputs of a unit
@@ -80,6 +82,18 @@ def trades(bars: list[Bar]) -> list[tuple]:
     return [(t, bar.close, 0.0 if tick else bar.volume, float(maker)) for t, bar, tick, maker in rows]
 
 
+def checks(bars: list[Bar]) -> list[tuple]:
+    "Checks of book, trades and candles that lean for a while, some with something missing."
+    rows = []
+    for k, bar in enumerate(bars):
+        lean = 0.5 if k // 7 % 2 else -0.5
+        push, wall = lean * (0.3 + bar.volume % 1.0), bar.close - 2.0 * lean * (bar.high - bar.low + 0.01)
+        walls = (wall, inf) if lean > 0 else (-inf, wall)
+        row = (bar.close, 0.0001 * (k % 9), lean, push, *walls, 0.004 * bar.close, 2.0 * push * 100.0, 40.0, bar.close - lean, lean, lean)
+        rows.append(tuple(nan if (k + j) % 97 == 13 else x for j, x in enumerate(row)))
+    return rows
+
+
 def books(bars: list[Bar]) -> Case:
     "Snapshots of a book, now and then absent, crossed, stale or with nothing near the price."
     rows = []
@@ -120,6 +134,7 @@ MAKERS: dict[type, Callable[[list[Bar]], Case]] = {
     Ladder: ladder,
     Excursion: excursion,
     BookImbalance: books,
+    OrderFlow: lambda bars: Case(OrderFlow.of(), checks(bars)),
     FundingRate: lambda bars: Case(FundingRate.of(), rates(bars)),
     OpenInterest: lambda bars: Case(OpenInterest.of(), hourly(bars)),
     LongShortRatio: lambda bars: Case(LongShortRatio.of(), [(bar.high / bar.close - 1.02 * (k % 53 == 9),) for k, bar in enumerate(bars)]),
