@@ -34,9 +34,12 @@ def strategy_rows() -> list[dict[str, Any]]:
     for e in entries():
         if e.kind in ("strategy", "flow strategy", "scorer"):
             least = trait(e.cls, "minimum")
-            state = "off by itself" if not trait(e.cls, "enabled") else "facts from elsewhere" if e.kind == "scorer" else "book and trades" if e.kind == "flow strategy" else "candles"
-            rows.append(dict(name=e.name, minutes=getattr(e.cls, "minutes", None), modes=[m for m in trait(e.cls, "modes") if m], runs_on=state,
-                             family=trait(e.cls, "family"), filters=list(trait(e.cls, "filters")), minimum=least, tags=list(trait(e.cls, "tags")),
+            feeds = {"scorer": "facts from elsewhere", "flow strategy": "book and trades"}
+            state = feeds.get(e.kind, "candles") if trait(e.cls, "enabled") else "off by itself"
+            rows.append(dict(name=e.name, minutes=getattr(e.cls, "minutes", None), modes=[m for m in trait(e.cls, "modes") if m],
+                             runs_on=state,
+                             family=trait(e.cls, "family"), filters=list(trait(e.cls, "filters")), minimum=least, tags=list(trait(e.cls,
+                                                                                                                                  "tags")),
                              warmup=warmup(e.cls), notebook=e.notebook, summary=e.summary))
     return rows
 

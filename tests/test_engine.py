@@ -50,7 +50,8 @@ BUY, SELL, LEAVE_LONG, QUIET = 1001.0, 1002.0, 1003.0, 10.0
 class Desk:
     "An engine with its streams, fed row by row (open, high, low, close, volume)."
 
-    def __init__(self, symbols=("BTCUSDT",), names=("told",), pipeline=Pipeline(after_stop=0, after_close=0), rules=Rules(entry_bp=0.0, stop_bp=0.0, close_bp=0.0)):
+    def __init__(self, symbols=("BTCUSDT",), names=("told",), pipeline=Pipeline(after_stop=0, after_close=0), rules=Rules(entry_bp=0.0,
+        stop_bp=0.0, close_bp=0.0)):
         self.strategies = {name: Told(score) for name, score in zip(names, (8.0, 9.0))}
         self.engine = Engine(self.strategies, pipeline, rules, dict.fromkeys(symbols, 0.1))
         self.streams, self.time = {s: Stream(self.strategies, s, 15) for s in symbols}, T0
@@ -128,7 +129,8 @@ def test_a_wish_about_the_other_side_or_of_another_strategy_changes_nothing():
     assert len(cycle.moves) == 2 and not any(m.after.leaving for m in cycle.moves)
     step = desk.steps["BTCUSDT"][0]._replace(leaves={"other": 1})
     before = cycle.moves[0].before
-    assert not stepped(before, "told", "BTCUSDT", 15, step, {}).leaving and stepped(before, "other", "BTCUSDT", 15, step, {}).leaving == OPPOSITE
+    assert not stepped(before, "told", "BTCUSDT", 15, step, {}).leaving and stepped(before, "other", "BTCUSDT", 15, step,
+                                                                                    {}).leaving == OPPOSITE
 
 
 def test_the_other_side_is_refused_while_it_is_held_and_allowed_at_the_close_that_decides_to_leave():
@@ -186,8 +188,10 @@ def test_a_bar_of_an_earlier_close_is_late_by_itself():
 def test_funding_is_paid_by_what_is_held_at_that_bar():
     desk = Desk()
     desk.btc(100, 101, 99, 100, BUY)
-    desk.btc(100, 101, 99.5, 100.5, QUIET, funding={("BTCUSDT", desk.time, desk.time + 900_000): (0.5, 0.0)})  # entered at this open: it does not pay
-    desk.btc(100.5, 101, 100, 100.5, QUIET, funding={("BTCUSDT", desk.time, desk.time + 900_000): (0.25, 0.125), ("ETHUSDT", desk.time, desk.time + 900_000): (9.0, 9.0)})
+    desk.btc(100, 101, 99.5, 100.5, QUIET, funding={("BTCUSDT", desk.time, desk.time + 900_000): (0.5,
+        0.0)})  # entered at this open: it does not pay
+    desk.btc(100.5, 101, 100, 100.5, QUIET, funding={("BTCUSDT", desk.time, desk.time + 900_000): (0.25, 0.125), ("ETHUSDT", desk.time,
+        desk.time + 900_000): (9.0, 9.0)})
     (ladder,) = desk.held()
     assert ladder.tally.funding == -0.375
 

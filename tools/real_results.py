@@ -14,7 +14,7 @@ from rich.progress import track
 
 from perps_kit.backtest.evidence import evidence
 from perps_kit.backtest.report import report
-from perps_kit.backtest.run import lane, ground, walk
+from perps_kit.backtest.run import ground, lane, walk
 from perps_kit.core.clock import iso
 from perps_kit.core.registry import strategies
 from perps_kit.core.signal import trait

@@ -42,7 +42,8 @@ class RollingBar(NamedTuple):
         ring, n = self.ring, self.ring.shape[1]
         at = self.k % n  # nonzero: the ring has a length
         then = float(ring[2, at])  # within: modulo its length
-        ring[0, at], ring[1, at], ring[2, at], ring[3, at], ring[4, at] = bar.high, bar.low, bar.close, bar.volume, bar.taker_buy  # within: the same
+        ring[0, at], ring[1, at], ring[2, at], ring[3, at], ring[4,
+            at] = bar.high, bar.low, bar.close, bar.volume, bar.taker_buy  # within: the same
         unit = RollingBar(ring, self.k + 1)
         if self.k < n: return unit, RollingView(nan, nan, nan, nan, nan)
         high, low, volume, bought = bar.high, bar.low, 0.0, 0.0

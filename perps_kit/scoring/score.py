@@ -70,7 +70,8 @@ def factors_of(side: int, context: Context, leader: Leader) -> Factors:
     "The six of a context; what is not known does not agree."
     row = context.row
     gap = row.bar.close - row.zones.support if side > 0 else row.zones.resistance - row.bar.close
-    return Factors(alignment(side, row.hour.dir, row.four_hours.dir) > 0.0, row.volume >= 1.2, row.structure.trend == side or gap <= row.atr,
+    return Factors(alignment(side, row.hour.dir, row.four_hours.dir) > 0.0, row.volume >= 1.2,
+                   row.structure.trend == side or gap <= row.atr,
                    side * row.momentum > 0.0, side * (row.cvd.cvd - row.flow_before) > 0.0, side * leader.move > 0.0)
 
 # %% ../../nbs/40_scoring/09_score.ipynb #score-final

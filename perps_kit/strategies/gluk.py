@@ -47,7 +47,8 @@ def gluk_score(side: int, now: Any, was: Any) -> GlukScore:
     dips = was.sticky.dips if side > 0 else was.sticky.peaks
     depth = ratio(side * (close - fan.ema200), atr)
     return GlukScore(2.0 * ramp(ratio(abs(first.close - first.open), atr), 0.4, 1.1), legacy_depth(depth),
-                     1.0 if (close > top if side > 0 else close < bottom) else 0.0, 1.0 if fan.spread >= 0.20 else 0.0, -1.0 if was.sticky.moving >= 3.0 else 0.0,
+                     1.0 if (close > top if side > 0
+                             else close < bottom) else 0.0, 1.0 if fan.spread >= 0.20 else 0.0, -1.0 if was.sticky.moving >= 3.0 else 0.0,
                      1.0 if dips > 0.0 else 0.0, ramp(ratio(wick, atr), 0.1, 0.4))
 
 # %% ../../nbs/30_strategies/09_gluk.ipynb #gluk-unit

@@ -59,7 +59,7 @@ SWEEP_ASKS = dict(
     wick="the wick of the sweep; at least {wick:g} of its range", volume="{volume:.2f} times the usual volume; at least {surge:g}",
     alignment="hour {hour_dir:+.0f}, four hours {four_hours_dir:+.0f}; not against the side together",
     zone="close {entry:g}, resistance from {zones_resistance:g}, support from {zones_support:g}; half an ATR clear",
-    target="pools above at {sweep_above:g}, below at {sweep_below:g}, stop {stop:g}; the opposite one at least {reward:g} R away", **VETO_ASKS)
+    target="pools above at {sweep_above:g}, below at {sweep_below:g}, stop {stop:g}; the next at least {reward:g} R away", **VETO_ASKS)
 
 # %% ../../nbs/30_strategies/02_liquidity_sweep.ipynb #sweep-unit
 class LiquiditySweep(NamedTuple):

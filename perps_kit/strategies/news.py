@@ -40,9 +40,11 @@ class NewsItem(NamedTuple):
 
 def check_item(item: NewsItem) -> NewsItem:
     "The item itself, if it is sound; DataError otherwise."
-    if not clean(item.id) or not clean(item.title): raise DataError(f"news {item.id!r:.80}: id and title have to be words, at most 1000 characters")
+    if not clean(item.id) or not clean(item.title):
+        raise DataError(f"news {item.id!r:.80}: id and title have to be words, at most 1000 characters")
     times = (item.published_at,) if item.received_at is None else (item.published_at, item.received_at)
-    if not all(type(t) is int and t > 0 for t in times): raise DataError(f"news {item.id!r:.80}: times are milliseconds since 1970, not {times}")
+    if not all(type(t) is int
+               and t > 0 for t in times): raise DataError(f"news {item.id!r:.80}: times are milliseconds since 1970, not {times}")
     if item.published_at > item.known_at + MINUTE:
         raise DataError(f"news {item.id!r:.80}: published {iso(item.published_at)}, received {iso(item.known_at)} before that")
     return item
@@ -183,23 +185,27 @@ class NewsSentiment(NamedTuple):
         "What follows from an item for the symbol of `at`; a reading of None was discarded. DataError for facts that cannot be."
         check_item(item)
         check_reaction(item, at)
-        if reading is not None and not valid(reading): raise DataError(f"news {item.id!r:.80}: {reading!r:.200} is no valid reading; read it with read_reading")
+        if reading is not None and not valid(reading):
+            raise DataError(f"news {item.id!r:.80}: {reading!r:.200} is no valid reading; read it with read_reading")
         known = (reading is not None, at.before > 0.0, at.atr > 0.0, at.bar is not None)
         r = reading or Reading(0.0, 0.0, (), 0.0)
         age = (at.bar.close_time - min(item.published_at, item.known_at)) / MINUTE if at.bar else nan
         parts = NewsParts(40.0 * abs(r.sentiment), 4.0 * r.impact, 20.0 * r.novelty, 0.0 if isnan(age) else exp(-age / self.fade))
         points, side = parts.sentiment + parts.impact + parts.novelty, sign(r.sentiment)
         against = refusals_of(side, item, r, at, age, self) if reading is not None else ("the model's reading was discarded",)
-        told = f"sentiment {r.sentiment:+.2f}, impact {r.impact:g}, novelty {r.novelty:.2f}" + ("" if isnan(age) else f", {age:.1f} minutes old")
+        told = f"sentiment {r.sentiment:+.2f}, impact {r.impact:g}, novelty {r.novelty:.2f}" + (""
+            if isnan(age) else f", {age:.1f} minutes old")
         taken = 0 if against else side
-        return NewsScored("NONE" if not taken else "LONG" if taken > 0 else "SHORT", taken, min(100.0, points * parts.freshness), min(1.0, points / 100.0),
+        return NewsScored("NONE" if not taken else "LONG" if taken > 0 else "SHORT", taken, min(100.0, points * parts.freshness), min(1.0,
+            points / 100.0),
                           sum(known) / len(known), parts, (told, *against))
 
 # %% ../../nbs/30_strategies/12_news.ipynb #news-refusals
 def check_reaction(item: NewsItem, at: Reaction) -> None:
     "DataError where prices cannot be, or where the bar is not the one after receipt."
     for name, x in (("before", at.before), ("atr", at.atr)):
-        if not (isnan(x) or (isfinite(x) and x >= 0.0)): raise DataError(f"news {item.id!r:.80}: {name} of {at.symbol} is {x}; a number from 0 on, or nan")
+        if not (isnan(x) or (isfinite(x)
+            and x >= 0.0)): raise DataError(f"news {item.id!r:.80}: {name} of {at.symbol} is {x}; a number from 0 on, or nan")
     if at.bar is None: return
     check_bar(at.bar)
     if (at.bar.open_time, at.bar.close_time) != (awaited(item), awaited(item) + QUARTER):
@@ -216,6 +222,7 @@ def refusals_of(side: int, item: NewsItem, r: Reading, at: Reaction, age: float,
     if bar is None: return (*no, "the 15-minute bar after receipt has not closed")
     if not age <= p.oldest: no.append(f"it is older than {p.oldest:g} minutes")
     way = ratio(side * (bar.close - at.before), at.atr) if at.before > 0.0 and at.atr > 0.0 else inf
-    if not round(way, 9) <= p.moved if isfinite(way) else True: no.append("how far price has come is not known" if way == inf else f"price has come {way:.2f} ATR")
+    if not round(way, 9) <= p.moved if isfinite(way) else True: no.append("how far price has come is not known"
+                                                                          if way == inf else f"price has come {way:.2f} ATR")
     if bar.synthetic or not side * (bar.close - bar.open) > 0.0: no.append("the bar after receipt did not close with it")
     return tuple(no)

@@ -6,7 +6,7 @@
 __all__ = ['FILTERS', 'SILENT', 'FlowCall', 'leaning', 'OrderFlow', 'Candle', 'Desk']
 
 # %% ../../nbs/30_strategies/04_order_flow.ipynb #flow-imports
-from math import inf, isnan, nan, sqrt
+from math import isnan, nan, sqrt
 from typing import Annotated, NamedTuple
 
 from ..core.arith import ramp, ratio, tenth
@@ -86,10 +86,12 @@ class OrderFlow(NamedTuple):
         free, backed = side * (ahead - mid) > 0.5 * atr, side * (mid - behind) <= atr
         lean = 0.0 if isnan(align) else max(0.0, side * align)
         points = (2.5 * ramp(side * book, 0.2, 0.6), 2.5 * ramp(side * trades, 0.25, 0.7),
-                  2.0 * ramp(ratio(side * change, usual * sqrt(3.0)), 0.5, 1.5), 1.0 if backed else 0.0, 1.0 if interest > 0.0 else 0.0, lean)
+                  2.0 * ramp(ratio(side * change, usual * sqrt(3.0)), 0.5,
+                             1.5), 1.0 if backed else 0.0, 1.0 if interest > 0.0 else 0.0, lean)
         raw = tenth(points[0] + points[1] + points[2] + points[3] + points[4] + points[5])
         risk = self.stop_atr * atr
-        failed = refusals((spread <= self.spread, side * (mid - vwap) >= 0.0, free, moves(atr, mid), risk <= self.max_stop * mid, raw >= self.least))
+        failed = refusals((spread <= self.spread, side * (mid - vwap) >= 0.0, free, moves(atr, mid), risk <= self.max_stop * mid,
+                           raw >= self.least))
         return unit, FlowCall(side, mid, mid - side * risk, atr, raw, float(failed), run, *points)
 
 # %% ../../nbs/30_strategies/04_order_flow.ipynb #flow-desk

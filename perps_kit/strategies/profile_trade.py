@@ -61,8 +61,10 @@ class ProfileScore(NamedTuple):
 def profile_score(at: Edge, now: Any, room: float) -> ProfileScore:
     "The parts; `room` in R."
     width, side = ratio(at.width, now.atr), at.side
-    return ProfileScore(2.5 * (1.0 - ramp(ratio(at.reach, now.atr), 0.0, 1.0)), 2.0 * ramp(room, 1.0, 3.0), 2.0 * ramp(now.volume, 1.2, 2.5),
-                        1.5 if width >= 2.0 and width <= 6.0 else 0.0, 1.0 if side * now.cvd.delta > 0.0 else 0.0, max(0.0, lean(side, now)))
+    return ProfileScore(2.5 * (1.0 - ramp(ratio(at.reach, now.atr), 0.0, 1.0)), 2.0 * ramp(room, 1.0, 3.0), 2.0 * ramp(now.volume, 1.2,
+                                                                                                                       2.5),
+                        1.5 if width >= 2.0 and width <= 6.0 else 0.0, 1.0 if side * now.cvd.delta > 0.0 else 0.0, max(0.0, lean(side,
+                                                                                                                                 now)))
 
 # %% ../../nbs/30_strategies/06_profile_trade.ipynb #profile-filters
 PROFILE = ("volume", "magnet", "goal", *VETOES)
@@ -85,7 +87,8 @@ class ProfileTrade(NamedTuple):
     idle = "close {entry:g}, yesterday's value area {session_val:g} to {session_vah:g}: no edge turned price away or held"
 
     def features(self) -> dict[str, Feature]:
-        profiles = dict(session=on(SessionProfile.of(), "bar", "atr", optional=True), rolling=on(RollingProfile.of(), "bar", "atr", optional=True))
+        profiles = dict(session=on(SessionProfile.of(), "bar", "atr", optional=True), rolling=on(RollingProfile.of(), "bar", "atr",
+                                                                                                 optional=True))
         accepted = dict(session_accepted=on(Acceptance.of(), "bar", "atr", "session.vah", "session.val"),
                         rolling_accepted=on(Acceptance.of(fixed=0), "bar", "atr", "rolling.vah", "rolling.val"))
         return ground() | profiles | accepted | dict(cvd=on(CVD.of(), optional=True))
@@ -107,7 +110,8 @@ class ProfileTrade(NamedTuple):
         pulled = ahead < 0.0 and -ahead <= self.magnet * atr
         first = goal if turned and goal >= 0.8 and goal <= 2.0 else nan
         second = max(2.0, first + 0.5) if first >= 0.8 else nan
-        failed = refusals((now.volume >= self.surge, not pulled, goal >= 1.0 or not turned, moves(atr, close), risk <= self.max_stop * close,
+        failed = refusals((now.volume >= self.surge, not pulled, goal >= 1.0 or not turned, moves(atr, close),
+                           risk <= self.max_stop * close,
                            raw >= self.least))
         return Signal(side, at.mode, close, stop, STANDARD, first, second, nan, atr, raw, failed, s)
 

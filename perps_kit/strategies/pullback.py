@@ -44,7 +44,8 @@ def lines_of(side: int, now: Any) -> Lines:
     "The three of a side."
     t, close = now.touches, now.bar.close
     swing, ago = (now.swing_low.vwap, t.swing_low) if side > 0 else (now.swing_high.vwap, t.swing_high)
-    return Lines(on_its_side(side, close, now.ema21, t.average), on_its_side(side, close, now.day.vwap, t.day), on_its_side(side, close, swing, ago))
+    return Lines(on_its_side(side, close, now.ema21, t.average), on_its_side(side, close, now.day.vwap, t.day), on_its_side(side, close,
+                                                                                                                            swing, ago))
 
 
 def turns(side: int, now: Any, was: Any) -> bool:
@@ -104,7 +105,8 @@ class Pullback(NamedTuple):
         s = pullback_score(side, now, held)
         raw = tenth(s.confluence + s.strength + s.trend + s.quiet + s.volume + s.balance)
         against = now.touches.below if side > 0 else now.touches.above
-        failed = refusals((now.adx.adx >= self.strength, now.touches.quiet < 1.0, against == 0.0, side * (close - now.ema21) <= self.stretch * atr,
+        failed = refusals((now.adx.adx >= self.strength, now.touches.quiet < 1.0, against == 0.0,
+                           side * (close - now.ema21) <= self.stretch * atr,
                            moves(atr, close), risk <= self.max_stop * close, raw >= self.least))
         return Signal(side, 0, close, close - side * risk, STANDARD, nan, nan, nan, atr, raw, failed, s)
 

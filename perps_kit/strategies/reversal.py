@@ -53,13 +53,15 @@ def reversal_score(side: int, now: Any, was: Any) -> ReversalScore:
     wick = min(bar.open, bar.close) - bar.low if side > 0 else bar.high - max(bar.open, bar.close)
     gap = bar.close - now.zones.support if side > 0 else now.zones.resistance - bar.close
     return ReversalScore(25.0 * ramp(away, 2.0, 3.0), 20.0 * ramp(30.0 - rsi, 0.0, 15.0),
-                         20.0 * ramp(ratio(wick, bar.high - bar.low), 0.0, 1.0), 15.0 if gap <= 0.5 * now.atr else 0.0, 10.0 * ramp(25.0 - now.adx.adx, 0.0, 10.0),
+                         20.0 * ramp(ratio(wick, bar.high - bar.low), 0.0,
+                                     1.0), 15.0 if gap <= 0.5 * now.atr else 0.0, 10.0 * ramp(25.0 - now.adx.adx, 0.0, 10.0),
                          10.0 if now.divergence.state == side else 0.0)
 
 # %% ../../nbs/30_strategies/11_reversal.ipynb #reversal-filters
 REVERSAL = ("fear", "trend", "width", "room", *VETOES)
 REVERSAL_ASKS = dict(
-    fear="RSI {rsi:.1f} now; at most {fear:g} at the outside close, mirrored for shorts, and turning", trend="ADX {adx_adx:.1f}; at most {calm:g}",
+    fear="RSI {rsi:.1f} now; at most {fear:g} at the outside close, mirrored for shorts, and turning",
+    trend="ADX {adx_adx:.1f}; at most {calm:g}",
     width="bandwidth at rank {rank:.0f} of 120 bars; below {widest:g}",
     room="middle band {bands_mid:g}, close {entry:g}, stop {stop:g}; at least {room:g} R", **VETO_ASKS)
 

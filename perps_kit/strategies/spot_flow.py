@@ -6,7 +6,7 @@
 __all__ = ['EXCHANGES', 'SpotState', 'live', 'flow_of', 'capped', 'SpotScore', 'SpotFlow', 'Persistence']
 
 # %% ../../nbs/30_strategies/13_spot_flow.ipynb #spot-imports
-from math import nan
+from math import inf
 from typing import Annotated, NamedTuple
 
 from ..core.arith import clip
@@ -31,7 +31,8 @@ class SpotState(NamedTuple):
 
 def live(s: SpotState) -> bool:
     "Whether an exchange can be counted: every reading is there, and its quote currency is worth a dollar."
-    return all(x == x for x in (s.obi, s.flow, s.change, s.volume_ratio)) and s.volume > 0.0 and abs(s.basis) <= 0.01
+    numbers = all(-inf < x < inf for x in (s.obi, s.flow, s.change, s.volume_ratio, s.volume))
+    return numbers and s.volume > 0.0 and s.volume_ratio >= 0.0 and abs(s.basis) <= 0.01
 
 
 def flow_of(s: SpotState) -> float:
@@ -48,6 +49,7 @@ def capped(shares: dict[str, float], cap: float = 0.4) -> dict[str, float]:
     while over := {name for name, w in weights.items() if name not in held and w > cap + 1e-12}:
         held |= over
         rest = sum(w for name, w in weights.items() if name not in held)
+        if not rest > 0.0: return weights
         left = 1.0 - cap * len(held)
         weights = {name: cap if name in held else w * left / rest for name, w in weights.items()}
     return weights
@@ -75,8 +77,12 @@ class SpotFlow(NamedTuple):
     tags, cooldown = ("spot", "flow"), 30 * MINUTE
 
     def score(self, states: dict[str, SpotState], usual: dict[str, float] | None = None) -> SpotScore:
-        "One check over the states by exchange. `usual`: 24-hour volumes of all, to know what share is live; those of the states if not given."
+        """One check over the states by exchange.
+
+        `usual`: 24-hour volumes of all five, to know what share is live; without them, those of the states that are given.
+        """
         for name, s in states.items():
+            if name not in EXCHANGES: raise DataError(f"{name!r} is none of {', '.join(EXCHANGES)}")
             for x in (s.obi, s.flow):
                 if x == x and not -1.0 <= x <= 1.0: raise DataError(f"{name}: {x} is not within -1 to 1")
         on = {name: s for name, s in sorted(states.items()) if live(s)}

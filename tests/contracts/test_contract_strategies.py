@@ -97,7 +97,8 @@ def test_a_repeated_older_or_bad_bar_is_refused_and_leaves_no_trace(name):
     nan, inf = float("nan"), float("inf")
     for bar in bars[:300]: stream.accept(bar)
     state, last, fine = stream.save(), bars[299], bars[300]
-    wrong = [last, bars[298], bars[0], fine._replace(close_time=fine.close_time + 60_000 * bars.minutes), fine._replace(open_time=fine.open_time - 1),
+    wrong = [last, bars[298], bars[0], fine._replace(close_time=fine.close_time + 60_000 * bars.minutes),
+             fine._replace(open_time=fine.open_time - 1),
              *(fine._replace(**{f: x}) for f in ("open", "high", "low", "close") for x in (nan, inf, -inf, 0.0, -1.0)),
              *(fine._replace(volume=x) for x in (nan, inf, -1.0)), fine._replace(taker_buy=-1.0), fine._replace(taker_buy=2 * fine.volume),
              fine._replace(high=max(fine.open, fine.close) - 1e-6), fine._replace(low=min(fine.open, fine.close) + 1e-6)]
