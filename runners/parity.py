@@ -8,7 +8,6 @@ and their events must be equal in every bit, the venue's fills equal on its tick
 import asyncio
 import tempfile
 from dataclasses import dataclass, field
-from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -212,13 +211,17 @@ def relive(trade: Trade, bars: Bars, paid: Any) -> tuple[Ladder, list[tuple]]:
 def compare_fills(found: Found, where: str, ladder: Ladder, tracker: Any, rows: dict[str, Any]) -> None:
     "Prices of the venue's fills against the reference position's, on the tick."
     mine = [o for o in rows["orders"].values() if o.signal_id == tracker.signal_id]
-    if any(o.kind == "entry" and o.state == "rejected" for o in mine):  # for want of margin: the account has no such position
-        found.counts["entries that the venue refused, left out"] = found.counts.get("entries that the venue refused, left out", 0) + 1
+    parts, own = (x.plan for x in (ladder, loads(ladder, tracker.ladder)))
+    left_out = ""
+    if any(o.kind == "entry" and o.state == "rejected" for o in mine):
+        left_out = "entries that the venue refused, left out"  # for want of margin: the account has no such position
+    elif 0.0 in (own.w1, own.w2, own.w3) and (own.w1, own.w2, own.w3) != (parts.w1, parts.w2, parts.w3):
+        left_out = "positions too small for all parts, left out"  # a part below the least quantity is sold with the next
+    if left_out:
+        found.counts[left_out] = found.counts.get(left_out, 0) + 1
         return
     tick, f = ladder.plan.tick or 1e-9, ladder.fills
     wanted = {"entry": f.entry, "tp1": f.x1, "tp2": f.x2, "tp3": f.x3, "out": f.out}
-    parts = loads(ladder, tracker.ladder).plan  # a small account's part may be below the least quantity, and is sold with the next
-    wanted |= {kind: nan for kind, part in (("tp1", parts.w1), ("tp2", parts.w2), ("tp3", parts.w3)) if part == 0.0}
     got: dict[str, float] = {}
     for fill in rows["fills"]:
         order = rows["orders"].get(fill.client_id)

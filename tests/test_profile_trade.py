@@ -406,15 +406,12 @@ def test_compiled_and_plain_agree(seed):
 
 # --- where the module and what was asked for part ways ---
 
-@pytest.mark.xfail(strict=True, reason="quant_spec C6 asks for 1.2 times the volume in mode (a) only; the module asks it of both")
 def test_an_acceptance_asks_for_no_volume(): assert "volume" not in why(accept(volume=1.0))
 
 
-@pytest.mark.xfail(strict=True, reason="the low is to come within 0.25 ATR of the edge; the module takes any low below it, even past the stop")
 def test_a_low_far_below_the_edge_is_no_retest(): assert feed([*UP, over(100.5, 99.0)])[1][-1].up_retest == 0.0
 
 
-@pytest.mark.xfail(strict=True, reason="settle() says 20; a run that began earlier may have lapsed where a later start still accepts")
 def test_after_settling_the_beginning_is_forgotten():
     steps = [over(102.0)] * 60
     late, whole = feed(steps[35:])[1], feed(steps)[1]

@@ -59,7 +59,7 @@ class Acceptance(NamedTuple):
 
     def warmup(self) -> int: return 1  # speaks with the first bar whose ATR is known
 
-    def settle(self) -> int: return self.latest
+    def settle(self) -> int: return self.latest + self.closes
 
     def update(self, bar: Bar, atr: float, vah: float, val: float) -> "tuple[Acceptance, AcceptanceView]":
         moved = self.fixed == 1 and (vah != self.vah or val != self.val)
@@ -68,6 +68,6 @@ class Acceptance(NamedTuple):
         down, down_ago = counted(down, down_ago, bar.close < val, self.closes, self.latest)
         unit = Acceptance(self.closes, self.latest, self.near, self.fixed, up, up_ago, down, down_ago, vah, val)
         if isnan(atr): return unit, AcceptanceView(nan, nan, nan, nan)
-        over = up_ago >= 1.0 and up_ago < inf and bar.low <= vah + self.near * atr
-        under = down_ago >= 1.0 and down_ago < inf and bar.high >= val - self.near * atr
+        over = up_ago >= 1.0 and up_ago < inf and abs(bar.low - vah) <= self.near * atr
+        under = down_ago >= 1.0 and down_ago < inf and abs(bar.high - val) <= self.near * atr
         return unit, AcceptanceView(up_ago, 1.0 if over else 0.0, down_ago, 1.0 if under else 0.0)

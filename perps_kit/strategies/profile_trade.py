@@ -69,7 +69,7 @@ def profile_score(at: Edge, now: Any, room: float) -> ProfileScore:
 # %% ../../nbs/30_strategies/06_profile_trade.ipynb #profile-filters
 PROFILE = ("volume", "magnet", "goal", *VETOES)
 PROFILE_ASKS = dict(
-    volume="{volume:.2f} times the usual volume; at least {surge:g}",
+    volume="{volume:.2f} times the usual volume; at least {surge:g} for a rejection",
     magnet="points of control {session_poc:g} and {rolling_poc:g}, close {entry:g}: none within half an ATR on the side of the stop",
     goal="points of control {session_poc:g} and {rolling_poc:g}, stop {stop:g}: at least one R ahead of a rejection", **VETO_ASKS)
 
@@ -110,7 +110,7 @@ class ProfileTrade(NamedTuple):
         pulled = ahead < 0.0 and -ahead <= self.magnet * atr
         first = goal if turned and goal >= 0.8 and goal <= 2.0 else nan
         second = max(2.0, first + 0.5) if first >= 0.8 else nan
-        failed = refusals((now.volume >= self.surge, not pulled, goal >= 1.0 or not turned, moves(atr, close),
+        failed = refusals((now.volume >= self.surge or not turned, not pulled, goal >= 1.0 or not turned, moves(atr, close),
                            risk <= self.max_stop * close,
                            raw >= self.least))
         return Signal(side, at.mode, close, stop, STANDARD, first, second, nan, atr, raw, failed, s)
