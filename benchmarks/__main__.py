@@ -9,7 +9,8 @@ from pathlib import Path
 
 from benchmarks.measure import ROOT, Line, table
 
-GROUPS = dict(fold="Signals of the EMA scalper over years of candles (CPU time)", indicators="Indicators (CPU time)",
+GROUPS = dict(fold="Signals of the EMA scalper over years of candles (CPU time)",
+              strategies="All strategies together (CPU time)", indicators="Indicators (CPU time)",
               book="The order book (CPU time)",
               start="A start", service="The service")
 os.environ.setdefault("PERPS_CACHE", str(ROOT / ".cache" / "loops"))

@@ -1,4 +1,4 @@
-"Action price: the trigger, one row of bars for every edge of the eleven components, the modes; and gluk, its legacy twin (quant_spec C8, C9)."
+"Action price: the trigger, every edge of the eleven components, the modes; and gluk, its legacy twin (quant_spec C8, C9)."
 
 from math import inf, nan
 from types import SimpleNamespace as Row
@@ -23,7 +23,8 @@ def rows(side=1, first=(99.5, 100.6, 99.4, 100.5), second=(100.5, 101.0, 100.2, 
     "The two rows of a long, or mirrored around the line for a short; prices a distance from 100."
     def price(x): return x if side > 0 else 2 * LINE - x
     def candle(o, h, low, c): return bar(o, h, low, c) if side > 0 else bar(price(o), price(low), price(h), price(c))
-    fan = Row(ema13=price(ema13), ema5=price(ema5), ema9=price(ema13), ema21=price(ema13), ema200=price(slow), ordered=side * ordered, spread=spread)
+    fan = Row(ema13=price(ema13), ema5=price(ema5), ema9=price(ema13), ema21=price(ema13), ema200=price(slow), ordered=side * ordered,
+              spread=spread)
     day, low_line, busy = (Row(vwap=price(x)) for x in vwaps)
     sticky = Row(moving=stuck, level=edge_stuck, dips=dips if side > 0 else 0.0, peaks=dips if side < 0 else 0.0)
     beside = dict(support_touches=touches if side > 0 else 0.0, resistance_touches=touches if side < 0 else 0.0)
@@ -44,16 +45,19 @@ TABLE = [
     *[("confirm_depth", dict(second=c, slow=100.0), points) for c, points in zip(CLOSE, (2, 1, 1, 0, 0, -1), strict=True)],
     ("close_position", dict(ema13=100.5), 2), ("close_position", dict(ema13=100.49, ema5=100.5), 0),
     ("close_position", dict(ema13=99.0, ema5=100.0), -1), ("close_position", dict(ema13=99.0, ema5=99.99), -2),
-    ("overextension_penalty", dict(slow=99.0), 0), ("overextension_penalty", dict(slow=98.5), -1), ("overextension_penalty", dict(slow=98.0), -2),
+    ("overextension_penalty", dict(slow=99.0), 0), ("overextension_penalty", dict(slow=98.5), -1), ("overextension_penalty",
+                                                                                                    dict(slow=98.0), -2),
     ("ema_fan", dict(ordered=1.0, spread=0.099), 1.5), ("ema_fan", dict(ordered=1.0, spread=0.10), 0),
-    ("ema_fan", dict(ordered=1.0, spread=0.199), 0), ("ema_fan", dict(ordered=1.0, spread=0.20), -1.5), ("ema_fan", dict(ordered=0.0, spread=0.049), 1.5),
+    ("ema_fan", dict(ordered=1.0, spread=0.199), 0), ("ema_fan", dict(ordered=1.0, spread=0.20), -1.5), ("ema_fan", dict(ordered=0.0,
+        spread=0.049), 1.5),
     ("ema_fan", dict(ordered=0.0, spread=0.05), 0), ("ema_fan", dict(ordered=-1.0, spread=0.3), 0),
     *[("lipuchka_penalty", dict(stuck=float(n)), points) for n, points in ((2, 0), (3, -1), (4, -1), (5, -2))],
     *[("zone_touches", dict(touches=float(n)), points) for n, points in ((1, 0), (2, 0.5), (3, 1), (4, 1.5), (5, 1.5), (6, 0.5))],
     ("retest_tag", dict(dips=1.0), 1.5), ("retest_tag", dict(dips=0.0), 0),
     ("rejection_wick", dict(first=(99.5, 100.6, 99.4, 100.5)), 0), ("rejection_wick", dict(first=(99.5, 100.6, 99.1, 100.5)), 1.5),
     ("rejection_wick", dict(first=(99.5, 100.6, 99.25, 100.5)), 0.75),
-    *[("volume_confirmation", dict(vr=vr), points) for vr, points in ((0.79, -1), (0.80, 0), (1.19, 0), (1.20, 1), (1.79, 1), (1.80, 2), (nan, 0))],
+    *[("volume_confirmation", dict(vr=vr), points) for vr, points in ((0.79, -1), (0.80, 0), (1.19, 0), (1.20, 1), (1.79, 1), (1.80, 2),
+                                                                      (nan, 0))],
     ("avwap_confluence", dict(vwaps=(100.5 - 1e-9, nan, nan)), 0.75), ("avwap_confluence", dict(vwaps=(100.51, nan, nan)), 0),
     ("avwap_confluence", dict(vwaps=(99.5, 99.9, nan)), 1.5), ("avwap_confluence", dict(vwaps=(99.5, 99.9, 100.1)), 1.5),
     ("avwap_confluence", dict(vwaps=(99.49, nan, nan)), 0),
@@ -81,7 +85,8 @@ def test_a_sum_of_595_is_a_standard_trade_and_594_is_a_scalp(body, raw, mode, fa
 
 
 def test_scalps_and_standard_trades_have_their_exits_and_a_weak_score_is_refused():
-    strong, weak = rows(vr=1.8, dips=1.0, ema13=100.5, first=(99.3, 100.6, 98.9, 100.5)), rows(vr=0.7, stuck=5.0, second=(100.9, 101.9, 100.6, 101.5))
+    strong, weak = rows(vr=1.8, dips=1.0, ema13=100.5, first=(99.3, 100.6, 98.9, 100.5)), rows(vr=0.7, stuck=5.0, second=(100.9, 101.9,
+                                                                                                                          100.6, 101.5))
     it = ActionPrice()
     good, bad = it.decide(*strong), it.decide(*weak)
     assert good.failed == 0 and good.raw >= 6.0 and good.preset == STANDARD and good.mode == 1
@@ -103,7 +108,7 @@ def test_the_best_line_wins_and_the_average_in_a_tie():
     tie = it.decide(*rows(edge=100.0))
     better = it.decide(*rows(edge=100.0, edge_touches=4.0))
     worse = it.decide(*rows(edge=100.0, touches=4.0))
-    assert tie.parts.zone_touches == 0.0 and better.parts.zone_touches == 1.5 and worse.parts.zone_touches == 1.5 and worse.raw >= better.raw
+    assert [s.parts.zone_touches for s in (tie, better, worse)] == [0.0, 1.5, 1.5] and worse.raw >= better.raw
     only = it.decide(*rows(slow=90.0, edge=100.0, edge_stuck=3.0))
     assert only.side == 1 and only.parts.lipuchka_penalty == -1.0
 

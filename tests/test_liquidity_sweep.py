@@ -283,7 +283,8 @@ def test_signals_of_a_series_keep_the_rules(found):
         wick = (min(b.open, b.close) - b.low if s.side > 0 else b.high - max(b.open, b.close)) / (b.high - b.low)
         mean = sum(x.volume for x in bars[i - 20:i]) / 20
         if abs(wick - 0.5) > 1e-9: assert ("wick" in why(s)) == (wick < 0.5)
-        if abs(bars[i].volume / mean - f["volume"]) < 1e-9: assert ("volume" in why(s)) == (f["volume"] < 1.2)
+        assert f["volume"] == pytest.approx(bars[i].volume / mean)
+        if abs(f["volume"] - 1.2) > 1e-9: assert ("volume" in why(s)) == (bars[i].volume / mean < 1.2)
 
 
 def after(n, steps):
