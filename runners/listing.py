@@ -38,8 +38,8 @@ def strategy_rows() -> list[dict[str, Any]]:
             state = feeds.get(e.kind, "candles") if trait(e.cls, "enabled") else "off by itself"
             rows.append(dict(name=e.name, minutes=getattr(e.cls, "minutes", None), modes=[m for m in trait(e.cls, "modes") if m],
                              runs_on=state,
-                             family=trait(e.cls, "family"), filters=list(trait(e.cls, "filters")), minimum=least, tags=list(trait(e.cls,
-                                                                                                                                  "tags")),
+                             family=trait(e.cls,
+                                          "family"), filters=list(trait(e.cls, "filters")), minimum=least, tags=list(trait(e.cls, "tags")),
                              warmup=warmup(e.cls), notebook=e.notebook, summary=e.summary))
     return rows
 

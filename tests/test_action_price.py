@@ -46,7 +46,7 @@ TABLE = [
     ("close_position", dict(ema13=100.5), 2), ("close_position", dict(ema13=100.49, ema5=100.5), 0),
     ("close_position", dict(ema13=99.0, ema5=100.0), -1), ("close_position", dict(ema13=99.0, ema5=99.99), -2),
     ("overextension_penalty", dict(slow=99.0), 0), ("overextension_penalty", dict(slow=98.5), -1), ("overextension_penalty",
-                                                                                                    dict(slow=98.0), -2),
+        dict(slow=98.0), -2),
     ("ema_fan", dict(ordered=1.0, spread=0.099), 1.5), ("ema_fan", dict(ordered=1.0, spread=0.10), 0),
     ("ema_fan", dict(ordered=1.0, spread=0.199), 0), ("ema_fan", dict(ordered=1.0, spread=0.20), -1.5), ("ema_fan", dict(ordered=0.0,
         spread=0.049), 1.5),
@@ -56,8 +56,8 @@ TABLE = [
     ("retest_tag", dict(dips=1.0), 1.5), ("retest_tag", dict(dips=0.0), 0),
     ("rejection_wick", dict(first=(99.5, 100.6, 99.4, 100.5)), 0), ("rejection_wick", dict(first=(99.5, 100.6, 99.1, 100.5)), 1.5),
     ("rejection_wick", dict(first=(99.5, 100.6, 99.25, 100.5)), 0.75),
-    *[("volume_confirmation", dict(vr=vr), points) for vr, points in ((0.79, -1), (0.80, 0), (1.19, 0), (1.20, 1), (1.79, 1), (1.80, 2),
-                                                                      (nan, 0))],
+    *[("volume_confirmation", dict(vr=vr), points) for vr,
+      points in ((0.79, -1), (0.80, 0), (1.19, 0), (1.20, 1), (1.79, 1), (1.80, 2), (nan, 0))],
     ("avwap_confluence", dict(vwaps=(100.5 - 1e-9, nan, nan)), 0.75), ("avwap_confluence", dict(vwaps=(100.51, nan, nan)), 0),
     ("avwap_confluence", dict(vwaps=(99.5, 99.9, nan)), 1.5), ("avwap_confluence", dict(vwaps=(99.5, 99.9, 100.1)), 1.5),
     ("avwap_confluence", dict(vwaps=(99.49, nan, nan)), 0),
@@ -85,8 +85,8 @@ def test_a_sum_of_595_is_a_standard_trade_and_594_is_a_scalp(body, raw, mode, fa
 
 
 def test_scalps_and_standard_trades_have_their_exits_and_a_weak_score_is_refused():
-    strong, weak = rows(vr=1.8, dips=1.0, ema13=100.5, first=(99.3, 100.6, 98.9, 100.5)), rows(vr=0.7, stuck=5.0, second=(100.9, 101.9,
-                                                                                                                          100.6, 101.5))
+    strong, weak = rows(vr=1.8, dips=1.0, ema13=100.5, first=(99.3, 100.6, 98.9, 100.5)), rows(vr=0.7, stuck=5.0,
+        second=(100.9, 101.9, 100.6, 101.5))
     it = ActionPrice()
     good, bad = it.decide(*strong), it.decide(*weak)
     assert good.failed == 0 and good.raw >= 6.0 and good.preset == STANDARD and good.mode == 1

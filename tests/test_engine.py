@@ -130,7 +130,7 @@ def test_a_wish_about_the_other_side_or_of_another_strategy_changes_nothing():
     step = desk.steps["BTCUSDT"][0]._replace(leaves={"other": 1})
     before = cycle.moves[0].before
     assert not stepped(before, "told", "BTCUSDT", 15, step, {}).leaving and stepped(before, "other", "BTCUSDT", 15, step,
-                                                                                    {}).leaving == OPPOSITE
+        {}).leaving == OPPOSITE
 
 
 def test_the_other_side_is_refused_while_it_is_held_and_allowed_at_the_close_that_decides_to_leave():

@@ -294,8 +294,8 @@ def led(side=1, returns=HOURLY, leader=None, raw=9.0, symbol="ETHUSDT", late=0):
     return judge(c, ask(c, Breakout(), market=market))
 
 
-@pytest.mark.parametrize(("side", "move", "blocked"), [(1, -1.5, True), (1, -1.49, False), (-1, 1.5, True), (-1, 1.49, False), (1, 1.6,
-                                                                                                                                False)])
+@pytest.mark.parametrize(("side", "move", "blocked"),
+                         [(1, -1.5, True), (1, -1.49, False), (-1, 1.5, True), (-1, 1.49, False), (1, 1.6, False)])
 def test_the_leaders_leap_stops_what_goes_against_it(side, move, blocked):
     d = led(side, leader=scene(move=move, returns=HOURLY))
     assert (d.reason == "btc") == blocked and ("moved" in d.verdicts[-1].reason) == blocked
@@ -369,7 +369,7 @@ def test_a_signal_against_an_open_one_is_refused_or_closes_it_or_turns(policy, r
 
 @pytest.mark.parametrize(("end", "side", "minutes", "quiet"), [
     (STOPPED, 1, 59, True), (STOPPED, 1, 60, False), (STOPPED, -1, 59, True), (ENDED, 1, 14, True), (ENDED, 1, 15, False), (ENDED, -1, 0,
-                                                                                                                            False),
+        False),
     (OPEN, 1, 0, False)])
 def test_after_a_stop_a_symbol_rests_an_hour_and_after_any_close_a_side_rests_a_quarter(end, side, minutes, quiet):
     over = NOON - minutes * MINUTE

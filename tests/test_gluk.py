@@ -1,11 +1,11 @@
-"Gluk on closed bars: every edge of its legacy weights, its modes, the stop, the vetoes, both sides; and when it refuses forming bars (quant_spec C9)."
+"Gluk: every edge of its legacy weights, modes, stop and vetoes on both sides; when it refuses forming bars (quant_spec C9)."
 
 from types import SimpleNamespace as Row
 
 import pytest
 from fixtures.candles import walk
 
-from perps_kit.core.bar import Bar
+from perps_kit.core.bar import Bar, Bars
 from perps_kit.core.signal import SCALP, STANDARD, failed_filters, trait
 from perps_kit.data.sample import sample_bars
 from perps_kit.strategies.gluk import NO_GLUK, Gluk, GlukScore, LookaheadError, gluk_score, legacy_depth, replayed
@@ -13,8 +13,7 @@ from perps_kit.strategies.gluk import NO_GLUK, Gluk, GlukScore, LookaheadError, 
 LINE = 128.0                # and all distances from it dyadic where an edge is tested, so that no rounding decides
 
 
-def rows(side=1, first=(127.5, 129.1, 127.5, 129.0), second=(129.0, 129.5, 128.25, 129.0), averages=(120.0, 120.0, 120.0, 120.0),
-         spread=0.15,
+def rows(side=1, first=(127.5, 129.1, 127.5, 129.0), second=(129.0, 129.5, 128.25, 129.0), averages=(120.0,) * 4, spread=0.15,
          stuck=0.0, dips=0.0, atr=1.0, before=LINE):
     "The confirmation and the initiator of a long, or mirrored at the line for a short."
     def flip(x): return x if side > 0 else 2.0 * LINE - x
@@ -34,8 +33,8 @@ def wick(x): return dict(first=(127.5, 129.1, 127.5 - x, 129.0))
 
 TABLE = [
     *[("initiator_size", body(x), points) for x, points in ((0.4, 0.0), (0.75, 1.0), (1.1, 2.0), (3.0, 2.0))],
-    *[("confirm_depth", depth(x), points) for x, points in ((0.25, -1.0), (0.3125, 0.0), (0.34375, 0.0), (0.375, 1.0), (0.40625, 2.0),
-                                                            (5.0, 2.0))],
+    *[("confirm_depth", depth(x), points) for x,
+      points in ((0.25, -1.0), (0.3125, 0.0), (0.34375, 0.0), (0.375, 1.0), (0.40625, 2.0), (5.0, 2.0))],
     *[("beyond_all", dict(averages=a), points) for a, points in (
         ((120.0,) * 4, 1.0), ((129.0, 120.0, 120.0, 120.0), 0.0), ((120.0, 120.0, 120.0, 129.5), 0.0), ((128.99,) * 4, 1.0))],
     *[("wide_fan", dict(spread=x), points) for x, points in ((0.19, 0.0), (0.20, 1.0), (0.5, 1.0))],
@@ -73,9 +72,8 @@ def test_an_equality_anywhere_in_the_trigger_and_no_range_are_nothing(side, chan
 @pytest.mark.parametrize(("size", "raw", "mode", "preset"), [(0.734, 3.0, 1, STANDARD), (0.731, 2.9, 0, SCALP)])
 def test_three_after_rounding_is_a_standard_trade(side, size, raw, mode, preset):
     "Depth 2 and a body that adds 0.954 or 0.946: the sums 2.954 and 2.946 lie on either side of 2.95."
-    signal = Gluk().decide(*rows(side, averages=(140.0,) * 4, **body(size + 0.0) | dict(first=(127.99, 129.1, 127.99, 127.99 + size),
-                                                                                        atr=1.0),
-                                 second=(128.6, 129.0, 128.2, 128.5)))
+    first, second = (127.99, 129.1, 127.99, 127.99 + size), (128.6, 129.0, 128.2, 128.5)
+    signal = Gluk().decide(*rows(side, averages=(140.0,) * 4, first=first, second=second))
     assert (signal.side, signal.raw, signal.mode, signal.preset, signal.failed) == (side, raw, mode, preset, 0)
 
 
@@ -89,8 +87,8 @@ def test_below_one_point_the_score_alone_refuses(side):
 
 @pytest.mark.parametrize("side", [1, -1])
 def test_the_stop_lies_a_tenth_beyond_the_initiator_and_never_nearer_than_eight_tenths(side):
-    far, near = Gluk().decide(*rows(side)), Gluk().decide(*rows(side, second=(128.5, 129.0, 128.2, 128.1), first=(127.99, 129.0, 127.95,
-                                                                                                                  128.9)))
+    far = Gluk().decide(*rows(side))
+    near = Gluk().decide(*rows(side, first=(127.99, 129.0, 127.95, 128.9), second=(128.5, 129.0, 128.1, 128.2)))
     assert side * (far.entry - far.stop) == pytest.approx(1.6) and side * (near.entry - near.stop) == pytest.approx(0.8)
 
 
@@ -107,7 +105,7 @@ def test_it_is_off_and_outside_of_every_sum():
 
 @pytest.mark.parametrize("minutes", [3, 5, 15, 60])
 def test_forming_bars_are_not_replayed_from_anything_but_minutes(minutes):
-    bars = walk(1)._replace(minutes=minutes) if hasattr(walk(1), "_replace") else type(walk(1))("WALK", minutes, *walk(1).columns())
+    bars = Bars("WALK", minutes, *walk(1).columns())
     with pytest.raises(LookaheadError, match=str(minutes)):
         replayed(Gluk(intrabar=1), bars)
     assert issubclass(LookaheadError, ValueError)

@@ -53,8 +53,8 @@ def test_each_filter_refuses_alone_and_lets_its_edge_pass(filter, no, yes):
 
 def test_the_points_of_the_score():
     full = called(book=0.6, trades=0.7, change=1.5 * 120.0 * 3.0**0.5, interest=0.1)
-    assert full.raw == 10.0 and (full.book, full.trades, full.cvd, full.walls, full.interest, full.trend) == pytest.approx((2.5, 2.5, 2, 1,
-                                                                                                                            1, 1))
+    assert full.raw == 10.0 and (full.book, full.trades, full.cvd, full.walls, full.interest,
+                                 full.trend) == pytest.approx((2.5, 2.5, 2, 1, 1, 1))
     assert called(bid_wall=99.39).walls == 0.0 and called(align=nan).trend == 0.0 == called(align=-1.0).trend
 
 

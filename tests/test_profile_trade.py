@@ -340,7 +340,7 @@ def rows(draw):
     "Rows of numbers on a grid that floats hold exactly; what was accepted agrees with the close."
     grid = lambda low, high: draw(st.integers(int(low * 16), int(high * 16))) / 16
     low, open_, close, high = (lambda p, turn: (p[0], p[1 + turn], p[2 - turn], p[3]))(sorted(grid(94, 102) for _ in range(4)),
-                                                                                     draw(st.integers(0, 1)))
+        draw(st.integers(0, 1)))
     val, poc, vah = sorted(grid(95, 101) for _ in range(3))
     other = sorted(grid(95, 101) for _ in range(3))
     told = lambda top, bottom: draw(st.sampled_from([QUIET, ABOVE if close > top else QUIET, BELOW if close < bottom else QUIET]))

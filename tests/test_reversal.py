@@ -1,4 +1,4 @@
-"Reversal by hand: out of the band and back, stop and targets, filters and parts at their edges, mirrored shorts, half hours (quant_spec C11)."
+"Reversal: every rule at its edge on both sides, every filter alone, every part of the score, and where the targets stand (quant_spec C11)."
 from dataclasses import replace
 from math import inf, isnan, nan, sqrt
 
@@ -92,8 +92,8 @@ def test_nothing_where_nothing_triggers(changes): assert same_bits(decide(**chan
 
 # --- stop and targets ---
 
-@pytest.mark.parametrize("lowest, atr, stop", [(96.5, 1.0, 96.25), (97.0, 1.0, 96.75), (96.0, 1.0, 96.25), (90.0, 1.0, 96.25), (96.5, 2.0,
-                                                                                                                                96.0),
+@pytest.mark.parametrize("lowest, atr, stop",
+                         [(96.5, 1.0, 96.25), (97.0, 1.0, 96.75), (96.0, 1.0, 96.25), (90.0, 1.0, 96.25), (96.5, 2.0, 96.0),
                                                (94.5, 2.0, 94.25), (97.5, 0.5, 97.375), (96.5, 0.5, 97.25)])
 def test_the_stop_is_a_quarter_range_beyond_three_bars_and_at_most_two_away(lowest, atr, stop):
     assert reversal_stop(1, row(lowest=lowest, atr=atr)) == stop == decide(lowest=lowest, atr=atr).stop
@@ -154,7 +154,7 @@ def test_higher_timeframes_are_not_asked(): assert row().hour.dir == -1.0 and wh
     ("stretch", dict(last=97.999), 0.0125 * 2), ("stretch", dict(last=97.25), 18.75), ("stretch", dict(last=97.0), 25.0),
     ("stretch", dict(last=96.0), 25.0), ("stretch", dict(last_upper=104.0, last_lower=96.0, last=95.0), 12.5),
     ("fear", dict(last_rsi=30.0), 0.0), ("fear", dict(last_rsi=40.0), 0.0), ("fear", dict(last_rsi=15.0), 20.0), ("fear",
-                                                                                                                  dict(last_rsi=5.0), 20.0),
+        dict(last_rsi=5.0), 20.0),
     ("fear", dict(rsi=5.0), 10.0),
     ("wick", dict(bar=half(50, 96.5, 98.5, 96.5, 98.25)), 0.0), ("wick", dict(bar=half(50, 98.5, 98.5, 96.5, 98.25)), 17.5),
     ("wick", dict(bar=half(50, 98.25, 98.25, 96.25, 98.25)), 20.0), ("wick", dict(bar=half(50, 98.25, 98.25, 98.25, 98.25)), 0.0),
@@ -213,8 +213,8 @@ def test_longs_are_mirrored_shorts(pair):
         if "room" not in why(long): assert 0.8 <= long.t1 < long.t2
 
 
-@pytest.mark.parametrize("last_rsi, rsi, failed", [(70.0, 69.0, []), (69.99, 69.0, ["fear"]), (75.0, 75.0, ["fear"]), (75.0, 80.0,
-                                                                                                                       ["fear"])])
+@pytest.mark.parametrize("last_rsi, rsi, failed",
+                         [(70.0, 69.0, []), (69.99, 69.0, ["fear"]), (75.0, 75.0, ["fear"]), (75.0, 80.0, ["fear"])])
 def test_a_short_by_hand(last_rsi, rsi, failed):
     now, was = mirrored(row())._replace(rsi=rsi), mirrored(row(half(49, 97.5, 97.5, 97.5, 97.5)))._replace(rsi=last_rsi)
     s = LOOSE.decide(now, was)
@@ -225,7 +225,7 @@ def test_a_short_by_hand(last_rsi, rsi, failed):
 
 @pytest.mark.parametrize("wrong, hint", [
     (dict(wides=1.0), "did you mean 'widest'"), (dict(fear=0.0), "outside"), (dict(least=101.0), "outside"), (dict(room=nan),
-                                                                                                              "not a number")])
+        "not a number")])
 def test_senseless_parameters_are_refused(wrong, hint):
     with pytest.raises(ParameterError, match=hint): make(Reversal, **wrong)
 

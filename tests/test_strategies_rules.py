@@ -74,7 +74,7 @@ def test_each_filter_of_the_sweep_stands_alone(side, name, no, yes):
 
 @pytest.mark.parametrize(("given", "part", "points"), [
     (dict(members=2.0), "pool", 0.0), (dict(members=3.0), "pool", 1.25), (dict(members=4.0), "pool", 2.5), (dict(members=1.0, kind=3.0),
-                                                                                                            "pool", 2.5),
+        "pool", 2.5),
     (dict(turn=3.0), "turn", 1.5), (dict(turn=4.0), "turn", 0.0), (dict(delta=-1.0), "delta", 0.0), (dict(delta=nan), "delta", 0.0),
     (dict(vr=1.2), "volume", 0.0), (dict(vr=2.5), "volume", 1.5), (dict(hour=-1.0), "trend", 0.0), (dict(hour=0.0), "trend", 0.75)])
 def test_the_points_of_a_sweep(given, part, points):
@@ -133,7 +133,7 @@ def test_targets_breathe_with_the_market(ratio, scale):
 
 def test_a_bar_that_closes_within_the_zone_or_against_its_body_is_no_trigger():
     assert retested(retest(bar=(101.1, 101.9, 100.5, 100.9))[0]).side == 0 and retested(retest(bar=(101.9, 101.95, 101.0,
-                                                                                                    101.8))[0]).side == 0
+        101.8))[0]).side == 0
     assert retested(retest(bars=0.0)[0]).side == 0
 
 
@@ -156,7 +156,7 @@ def pulled(side=1, close=101.5, high=101.4, adx=30.0, quiet=0.6, against=0.0, av
 @pytest.mark.parametrize("side", [1, -1])
 @pytest.mark.parametrize(("name", "no", "yes"), [
     ("strength", dict(adx=19.9), dict(adx=20.0)), ("quiet", dict(quiet=1.0), dict(quiet=0.99)), ("held", dict(against=1.0),
-                                                                                                 dict(against=0.0)),
+        dict(against=0.0)),
     ("stretch", dict(close=102.51, high=102.0), dict(close=102.49, high=102.0))])
 def test_each_filter_of_the_pullback_stands_alone(side, name, no, yes):
     it = Pullback(least=0.0)
@@ -238,7 +238,7 @@ SYMMETRIC = [name for name, cls in strategies().items() if cls.minutes >= 15 and
 @pytest.mark.parametrize("name", SYMMETRIC)
 def test_on_mirrored_prices_longs_and_shorts_change_places(name):
     open_ = dict(action_price=dict(least=-9.0), reversal=dict(least=0.0, widest=101.0)).get(name,
-                                                                                            dict(least=0.0))  # a bandwidth is a percentage
+        dict(least=0.0))  # a bandwidth is a percentage
     it, coin = make(strategies()[name], **open_), sample_bars("SOLUSDT")
     both = [Columns(moved(coin, up)) for up in (True, False)]
     one, two = (signals_of(it, columns) for columns in both)

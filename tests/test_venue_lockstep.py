@@ -105,8 +105,8 @@ async def test_a_replaced_stop_acts_from_the_next_bar_even_from_beyond_the_price
         await opened(b)
         await b.barrier("open")
         await x.cancel_order("", BTC, {"trigger": True, "clientAlgoId": "stop"})
-        await x.create_order(BTC, "market", "sell", 7.0, None, {"stopLossPrice": ENTRY, "reduceOnly": True,
-                                                                "clientAlgoId": "stop-2"})     # break-even above the last price
+        await x.create_order(BTC, "market", "sell", 7.0, None,
+                             {"stopLossPrice": ENTRY, "reduceOnly": True, "clientAlgoId": "stop-2"})     # break-even above the last price
         assert (await b.barrier("close"))["fills"] == []
         assert shown(await b.barrier("open")) == [("stop-2", 99.8, 7.0)]
 
@@ -152,7 +152,7 @@ async def test_an_isolated_position_is_liquidated_at_the_price_that_e4_gives():
         fills = await b.bar()
         assert [f["clientOrderId"].startswith("autoclose") for f in fills] == [True] and not await x.fetch_positions([BTC])
         assert (await x.fetch_balance())["USDT"]["total"] == pytest.approx(50_000 - entry / 10 - entry * TAKER - fills[0]["price"] * TAKER,
-                                                                           abs=1.0)
+            abs=1.0)
 
 
 async def test_barriers_are_kept_in_order_and_may_be_repeated():
@@ -212,7 +212,7 @@ async def test_by_a_factor_the_same_orders_fill_inside_the_bar(fine):
         while b.venue.phase != "done": await asyncio.sleep(0.05)
         trades = await x.fetch_my_trades(BTC)
         assert [(t["price"], t["amount"], t["takerOrMaker"]) for t in trades[1:]] == [(101.5, 3.0, "maker"),
-                                                                                      (fill(98.5, -1, 5.0, 0.01), 7.0, "taker")]
+            (fill(98.5, -1, 5.0, 0.01), 7.0, "taker")]
         assert T0 + SPAN < trades[1]["timestamp"] < T0 + 2 * SPAN < trades[2]["timestamp"] < T0 + 3 * SPAN
         assert entry == ENTRY and not await x.fetch_positions([BTC]) and not await x.fetch_open_orders(BTC)
 

@@ -60,8 +60,8 @@ async def test_stops_and_targets_live_apart_and_are_cancelled_by_name():
     async with bench(drawn(STILL, STILL, STILL)) as b:
         x = b.exchange
         await entered(b)
-        stop = await x.create_order(BTC, "market", "sell", 10.0, None, {"stopLossPrice": 95.0, "reduceOnly": True,
-                                                                        "clientAlgoId": "stop-1"})
+        stop = await x.create_order(BTC, "market", "sell", 10.0, None,
+                                    {"stopLossPrice": 95.0, "reduceOnly": True, "clientAlgoId": "stop-1"})
         target = await x.create_order(BTC, "limit", "sell", 3.0, 105.0,
                                       {"reduceOnly": True, "newClientOrderId": "tp1-1", "timeInForce": "GTC"})
         assert (stop["status"], stop["triggerPrice"], stop["reduceOnly"], target["status"], target["price"]) == ("open", 95.0, True, "open",

@@ -62,7 +62,7 @@ def broke(table: np.ndarray, k: int, side: float, edge: float, far: float, stren
     best = 0
     for i in range(table.shape[1]):
         if table[SIDE, i] == 0.0: best = i
-        elif table[SIDE, best] != 0.0 and table[BORN, i] < table[BORN, best]: best = i
+        elif table[SIDE, best] != 0.0 and table[BORN, i] < table[BORN, best]: best = i  # within: one of the columns
     table[SIDE, best], table[EDGE, best], table[FAR, best], table[STRENGTH, best] = side, edge, far, strength  # within: one of the columns
     table[VOLUME, best], table[BORN, best], table[BARS, best], table[SUM, best] = bar.volume, float(k), 0.0, 0.0  # within: the same
     table[SURGE, best], table[EXTREME, best] = vr, 0.0  # within: the same

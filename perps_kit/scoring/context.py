@@ -32,8 +32,8 @@ def context_features(minutes: int) -> dict[str, Feature]:
     "The features of a context over candles of `minutes`; any of them may be nan."
     hour, four, day = max(60, minutes), max(240, minutes), max(1440, minutes)
     hourly = prefixed("h_", Regime.wired(hour)) | prefixed("h_", Divergence.wired(hour))
-    own = Zones.wired() | Divergence.wired() | Structure.wired() | dict(flow_before=on(Lag.of(3), "cvd.cvd"), momentum=on(ROC.of(10),
-                                                                                                                          "close"))
+    own = Zones.wired() | Divergence.wired() | Structure.wired() | dict(flow_before=on(Lag.of(3), "cvd.cvd"),
+        momentum=on(ROC.of(10), "close"))
     trends = dict(hour=htf(hour, Trend.of(), "close"), four_hours=htf(four, Trend.of(), "close"))
     moves = dict(hour_move=on(ROC.of(max(1, 60 // minutes)), "close"), returns=htf(hour, LogReturns.of(168)))  # nonzero: a bar has minutes
     account = dict(daily=htf(day, ATRPercent.of(14)), range_rank=htf(day, Rank.of(100), "daily"),

@@ -9,7 +9,6 @@ __all__ = ['POINTS', 'ACCUMULATION', 'DISTRIBUTION', 'NEUTRAL', 'CRITERIA', 'Hol
 # %% ../../nbs/30_strategies/15_accumulation.ipynb #accumulation-imports
 from collections.abc import Iterable
 from math import nan
-from numbers import Real
 from typing import Annotated, NamedTuple
 
 from ..core.arith import ramp
@@ -34,7 +33,7 @@ def checked_holding(h: Holding) -> Holding:
     for name, low, high in (("taker_buys", 0.0, 1.0), ("bid_walls", 0.0, 1.0), ("week_return", -1.0, 1e6), ("interest_change", -1.0, 1e6),
                             ("flow", -1e6, 1e6), ("funding", -1.0, 1.0), ("social", -1e6, 1e6)):
         x = getattr(h, name)
-        if isinstance(x, bool) or not isinstance(x, Real): raise DataError(f"{name} = {x!r} is no number")
+        if isinstance(x, bool) or not isinstance(x, float | int): raise DataError(f"{name} = {x!r} is no number")
         if x == x and not low <= x <= high: raise DataError(f"{name} = {x} is not within {low:g} to {high:g}")
     return h
 
@@ -53,8 +52,8 @@ def accumulating(h: Holding) -> dict[str, float]:
                 flat=known(h.week_return, 15.0 * (1.0 - ramp(abs(h.week_return), 0.05, 0.20))),
                 interest=known(h.interest_change, 15.0 * ramp(h.interest_change, 0.0, 0.15)), funding=known(h.funding,
                     10.0 if h.funding <= 0.0001 else 0.0),
-                walls=known(h.bid_walls, 10.0 * ramp(h.bid_walls, 0.5, 0.7)), attention=known(h.social, 10.0 * (1.0 - ramp(h.social, 0.0,
-                                                                                                                           2.0))))
+                walls=known(h.bid_walls, 10.0 * ramp(h.bid_walls, 0.5, 0.7)), attention=known(h.social,
+                    10.0 * (1.0 - ramp(h.social, 0.0, 2.0))))
 
 
 def distributing(h: Holding) -> dict[str, float]:
@@ -62,8 +61,8 @@ def distributing(h: Holding) -> dict[str, float]:
     up = 1.0 - ramp(-h.week_return, 0.05, 0.20)
     return dict(takers=known(h.taker_buys, 25.0 * ramp(1.0 - h.taker_buys, 0.50, 0.60)), flow=known(h.flow, 15.0 * ramp(-h.flow, 0.0, 2.0)),
                 flat=known(h.week_return, 15.0 * up), interest=known(h.interest_change, 15.0 * ramp(-h.interest_change, 0.0, 0.15)),
-                funding=known(h.funding, 10.0 if h.funding >= 0.0005 else 0.0), walls=known(h.bid_walls, 10.0 * ramp(1.0 - h.bid_walls,
-                                                                                                                     0.5, 0.7)),
+                funding=known(h.funding, 10.0 if h.funding >= 0.0005 else 0.0), walls=known(h.bid_walls,
+                    10.0 * ramp(1.0 - h.bid_walls, 0.5, 0.7)),
                 attention=known(h.social, 10.0 * ramp(h.social, 0.0, 2.0)))
 
 

@@ -8,7 +8,6 @@ __all__ = ['MOST', 'PHASES', 'STRONG', 'CANDIDATE', 'WATCH', 'NONE', 'Coin', 'pl
 
 # %% ../../nbs/30_strategies/16_mss.ipynb #mss-imports
 from math import nan
-from numbers import Real
 from typing import Annotated, NamedTuple
 
 from ..core.arith import ramp
@@ -34,15 +33,15 @@ class Coin(NamedTuple):
 
 def plausible(c: Coin) -> Coin:
     "The facts themselves; DataError for a number that cannot be true."
-    limits = dict(fdv=(0.0, 1e15), age_days=(0.0, 1e5), supply=(0.0, 100.0), altrank=(1.0, 1e6), galaxy=(0.0, 100.0), sentiment=(0.0,
-                                                                                                                                 100.0),
+    limits = dict(fdv=(0.0, 1e15), age_days=(0.0, 1e5), supply=(0.0, 100.0), altrank=(1.0, 1e6), galaxy=(0.0, 100.0),
+                  sentiment=(0.0, 100.0),
                   buy_pressure=(0.0, 100.0), volume_ratio=(0.0, 1e6), top_ratio=(0.0, 1e6), social_change=(-100.0,
                       1e9), interest_change=(-100.0, 1e9),
                   funding=(-100.0, 100.0))
     c = Coin(*(nan if x is None else x for x in c))
     for name, (low, high) in limits.items():
         x = getattr(c, name)
-        if isinstance(x, bool) or not isinstance(x, Real): raise DataError(f"{name} = {x!r} is no number")
+        if isinstance(x, bool) or not isinstance(x, float | int): raise DataError(f"{name} = {x!r} is no number")
         if x == x and not low <= x <= high: raise DataError(f"{name} = {x} is not within {low:g} to {high:g}")
     return c
 
@@ -98,11 +97,11 @@ PHASES = dict(discovery=("fdv", "age", "supply"), social=("altrank", "galaxy", "
 def items(c: Coin) -> dict[str, float]:
     "Points of each item; nan where its facts are not known."
     return dict(
-        fdv=up_to(c.fdv, (5e6, 12.0), (10e6, 10.0), (25e6, 8.0), (50e6, 5.0)), age=up_to(c.age_days, (3, 10.0), (7, 8.0), (30, 5.0), (90,
-                                                                                                                                      2.0)),
+        fdv=up_to(c.fdv, (5e6, 12.0), (10e6, 10.0), (25e6, 8.0), (50e6, 5.0)), age=up_to(c.age_days, (3, 10.0), (7, 8.0), (30, 5.0),
+            (90, 2.0)),
         supply=supply_points(c.supply), altrank=up_to(c.altrank, (50, 10.0), (100, 8.0), (200, 5.0), (500, 2.0)),
         galaxy=from_(c.galaxy, (75, 8.0), (65, 6.0), (50, 3.0)), sentiment=nan if c.sentiment != c.sentiment else 5.0 * ramp(c.sentiment,
-                                                                                                                             50.0, 80.0),
+            50.0, 80.0),
         social=nan if c.social_change != c.social_change else 7.0 * ramp(c.social_change, 0.0, 200.0), spike=spike_points(c),
         interest=nan if c.interest_change != c.interest_change else 12.0 * ramp(c.interest_change, 0.0, 50.0),
         top=top_points(c.top_ratio), whale=whale_points(c), funding=funding_points(c.funding))
@@ -145,4 +144,5 @@ class Mss(NamedTuple):
         score, there = round(sum(sums.values()), 9), sum(most for name, most in MOST.items() if found[name] == found[name])
         label = STRONG if score >= 75.0 else CANDIDATE if score >= 60.0 else WATCH if score >= 45.0 else NONE
         if failed and label in (STRONG, CANDIDATE): label = WATCH
-        return MssScore(label, 1 if label in (STRONG, CANDIDATE) else 0, score, *sums.values(), failed, there / sum(MOST.values()), found)
+        side, covered = 1 if label in (STRONG, CANDIDATE) else 0, there / sum(MOST.values())
+        return MssScore(label, side, score, sums["discovery"], sums["social"], sums["institutional"], failed, covered, found)

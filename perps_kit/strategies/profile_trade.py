@@ -61,10 +61,10 @@ class ProfileScore(NamedTuple):
 def profile_score(at: Edge, now: Any, room: float) -> ProfileScore:
     "The parts; `room` in R."
     width, side = ratio(at.width, now.atr), at.side
-    return ProfileScore(2.5 * (1.0 - ramp(ratio(at.reach, now.atr), 0.0, 1.0)), 2.0 * ramp(room, 1.0, 3.0), 2.0 * ramp(now.volume, 1.2,
-                                                                                                                       2.5),
-                        1.5 if width >= 2.0 and width <= 6.0 else 0.0, 1.0 if side * now.cvd.delta > 0.0 else 0.0, max(0.0, lean(side,
-                                                                                                                                 now)))
+    return ProfileScore(2.5 * (1.0 - ramp(ratio(at.reach, now.atr), 0.0, 1.0)), 2.0 * ramp(room, 1.0, 3.0),
+                        2.0 * ramp(now.volume, 1.2, 2.5),
+                        1.5 if width >= 2.0 and width <= 6.0 else 0.0, 1.0 if side * now.cvd.delta > 0.0 else 0.0, max(0.0,
+                            lean(side, now)))
 
 # %% ../../nbs/30_strategies/06_profile_trade.ipynb #profile-filters
 PROFILE = ("volume", "magnet", "goal", *VETOES)
@@ -87,8 +87,8 @@ class ProfileTrade(NamedTuple):
     idle = "close {entry:g}, yesterday's value area {session_val:g} to {session_vah:g}: no edge turned price away or held"
 
     def features(self) -> dict[str, Feature]:
-        profiles = dict(session=on(SessionProfile.of(), "bar", "atr", optional=True), rolling=on(RollingProfile.of(), "bar", "atr",
-                                                                                                 optional=True))
+        profiles = dict(session=on(SessionProfile.of(), "bar", "atr", optional=True),
+                        rolling=on(RollingProfile.of(), "bar", "atr", optional=True))
         accepted = dict(session_accepted=on(Acceptance.of(), "bar", "atr", "session.vah", "session.val"),
                         rolling_accepted=on(Acceptance.of(fixed=0), "bar", "atr", "rolling.vah", "rolling.val"))
         return ground() | profiles | accepted | dict(cvd=on(CVD.of(), optional=True))

@@ -44,8 +44,8 @@ def lines_of(side: int, now: Any) -> Lines:
     "The three of a side."
     t, close = now.touches, now.bar.close
     swing, ago = (now.swing_low.vwap, t.swing_low) if side > 0 else (now.swing_high.vwap, t.swing_high)
-    return Lines(on_its_side(side, close, now.ema21, t.average), on_its_side(side, close, now.day.vwap, t.day), on_its_side(side, close,
-                                                                                                                            swing, ago))
+    return Lines(on_its_side(side, close, now.ema21, t.average), on_its_side(side, close, now.day.vwap, t.day),
+                 on_its_side(side, close, swing, ago))
 
 
 def turns(side: int, now: Any, was: Any) -> bool:

@@ -56,8 +56,8 @@ class PumpScore(NamedTuple):
 def pump_score(side: int, now: Any) -> PumpScore:
     "The parts; open interest does not come with candles and scores nothing here."
     room = now.five_zones.resistance - now.bar.close if side > 0 else now.bar.close - now.five_zones.support
-    return PumpScore(35.0 * ramp(ratio(side * now.five.change, deviation(now)), 3.0, 8.0), 30.0 * ramp(ratio(now.five.volume, now.usual),
-                                                                                                       4.0, 12.0),
+    return PumpScore(35.0 * ramp(ratio(side * now.five.change, deviation(now)), 3.0, 8.0),
+                     30.0 * ramp(ratio(now.five.volume, now.usual), 4.0, 12.0),
                      15.0 * ramp(bought(side, now), 0.6, 0.8), 0.0, 10.0 if room > 2.0 * now.five_atr else 0.0)
 
 # %% ../../nbs/30_strategies/18_pump_scanner.ipynb #pump-filters
