@@ -192,7 +192,7 @@ def bursting(side=1, change=3.0, sd=0.6, high=103.0, low=100.0, close=102.8, vol
                taker_share=takers if side > 0 else 1 - takers, change=side * change)
     edges = Row(upper=flip(side, channel), lower=-inf) if side > 0 else Row(upper=inf, lower=flip(side, channel))
     now = Row(bar=candle(side, 102.0, high, 101.9, close), five=five, changes=Row(upper=2 * sd, lower=-2 * sd), usual=usual, channel=edges,
-              day_change=side * day, five_atr=atr, five_zones=zones(side, opposing))
+              day_change=side * day, five_atr=atr, five_zones=zones(side, opposing), peak=side * change, trough=side * change)
     return now, now
 
 

@@ -91,11 +91,15 @@ def replayed(strategy: Gluk, minutes: Bars) -> list[tuple[int, Signal, bool]]:
     "Of each forming quarter hour its first signal: close of that minute, the signal, whether the closed bar gave one, too."
     if minutes.minutes != 1: raise LookaheadError(f"forming bars are replayed from minutes, these candles have {minutes.minutes}")
     closed = Stream({"it": strategy._replace(intrabar=0)}, minutes.symbol, 15)
-    found, bar, said = list[tuple[int, Signal, bool]](), None, None
+    found, bar, said, follows = list[tuple[int, Signal, bool]](), None, None, 0
     for one in minutes:
         start = one.open_time - one.open_time % 900_000
         whole = Bar(start, start + 900_000, *one[2:])
-        bar = joined(bar, whole) if bar and bar.open_time == start else whole
+        if one.open_time == start: bar, said, follows = whole, None, start
+        elif bar is None or one.open_time != follows: bar, said = None, None     # a hole: this quarter is not judged, nor closed
+        else: bar = joined(bar, whole)
+        follows = one.close_time
+        if bar is None: continue
         ends = one.close_time == bar.close_time
         stream = closed if ends else glanced(closed)
         good = [c.signal for step in stream.accept(bar) for c in step.candidates if not c.signal.failed]

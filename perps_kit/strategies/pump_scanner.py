@@ -15,6 +15,7 @@ from ..core.signal import SCALP, Signal, no_signal
 from ..core.unit import Span
 from ..indicators.bollinger import Bollinger
 from ..indicators.donchian import Donchian
+from ..indicators.extremes import Highest, Lowest
 from ..indicators.ranks import Median
 from ..indicators.roc import ROC
 from ..indicators.rolling_bar import RollingBar
@@ -88,7 +89,8 @@ class PumpScanner(NamedTuple):
     def features(self) -> dict[str, Feature]:
         usual = dict(change=htf(5, ROC.of(1), "close"), changes=htf(5, Bollinger.of(288), "change"), usual=htf(5, Median.of(288), "volume"))
         own = dict(five=on(RollingBar.of(5), optional=True), channel=on(Donchian.of(60)), day_change=on(ROC.of(1440), "close"))
-        return usual | own | prefixed("five_", Zones.wired(5))
+        hour = dict(peak=on(Highest.of(60), "five.change", optional=True), trough=on(Lowest.of(60), "five.change", optional=True))
+        return usual | own | prefixed("five_", Zones.wired(5)) | hour
 
     def decide(self, now: Any, was: Any) -> Signal:
         close, side = now.bar.close, burst(now, self.least_change, self.deviations)
@@ -98,7 +100,8 @@ class PumpScanner(NamedTuple):
         s = pump_score(side, now)
         raw = tenth(s.burst + s.volume + s.takers + s.interest + s.free)
         out = close > now.channel.upper if side > 0 else close < now.channel.lower
-        young = side * now.five.change <= 8.0 and side * now.day_change <= 15.0
+        furthest = now.peak if side > 0 else 0.0 - now.trough
+        young = furthest <= 8.0 and side * now.day_change <= 15.0
         failed = refusals((now.five.volume >= self.surge * now.usual, bought(side, now) >= self.takers, near_end(side, now) >= 0.7, out,
                            young,
                            moves(now.five_atr, close), risk <= self.max_stop * close, raw >= self.least))
