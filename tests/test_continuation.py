@@ -204,6 +204,13 @@ def test_senseless_parameters_are_refused(wrong, hint):
 def test_the_width_of_the_stop_is_a_parameter(): assert decide(LOOSE._replace(stop_atr=2.0)).stop == 98.0
 
 
+def test_it_looks_at_what_the_specification_names():
+    f = Continuation().features()
+    assert [f[x].unit.n for x in ("rsi", "adx", "roc", "highest", "lowest", "sma20", "sma50")] == [14, 14, 10, 10, 10, 20, 50]
+    assert (f["macd"].unit.fast.n, f["macd"].unit.slow.n, f["macd"].unit.smooth.n) == (12, 26, 9) and Continuation().max_stop == 0.1
+    assert [(f[x].minutes, f[x].unit.n) for x in ("four_average", "day_average")] == [(240, 50), (1440, 20)]
+
+
 # --- whole series ---
 
 N = 9000

@@ -230,6 +230,19 @@ def test_senseless_parameters_are_refused(wrong, hint):
     with pytest.raises(ParameterError, match=hint): make(Reversal, **wrong)
 
 
+def test_it_looks_at_what_the_specification_names():
+    f = Reversal().features()
+    assert [f[x].unit.n for x in ("bands", "rank", "rsi", "adx", "lowest", "highest")] == [20, 120, 14, 14, 3, 3]
+    assert (f["bands"].unit.width, f["rank"].inputs, Reversal().max_stop) == (2.0, ("bands.bandwidth",), 0.1)
+    assert f["divergence"].optional and f["cvd"].optional
+
+
+@pytest.mark.parametrize("last, close, side", [
+    (102.001, 101.75, -1), (102.0, 101.75, 0), (102.5, 101.999, -1), (102.5, 102.0, 0)])
+def test_a_short_was_strictly_outside_and_is_strictly_inside(last, close, side):
+    assert decide(last=last, bar=half(50, 102.0, 103.0, 101.0, close), highest=103.0).side == side
+
+
 # --- whole series ---
 
 N = 9000
