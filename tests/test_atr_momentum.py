@@ -239,7 +239,8 @@ def test_the_numbers_of_the_impulse_are_parameters(strategy, changes, side): ass
 
 def test_it_looks_at_what_the_specification_names():
     f = AtrMomentum().features()
-    assert (f["usual"].unit.n, f["usual"].inputs, f["channel"].unit.top.n, f["rsi"].unit.n, f["pin_before"].unit.n) == (100, ("atr",), 20, 14, 2)
+    assert (f["usual"].unit.n, f["usual"].inputs, f["channel"].unit.top.n, f["rsi"].unit.n, f["pin_before"].unit.n) == (100, ("atr",), 20,
+                                                                                                                        14, 2)
     assert [(f[x].minutes, f[x].unit.slow.n) for x in ("hour", "four_hours")] == [(60, 200), (240, 200)] and AtrMomentum().max_stop == 0.1
 
 

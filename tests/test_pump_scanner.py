@@ -213,7 +213,8 @@ def mirrored(r, level=100.0):
     m, z, f, c = lambda x: 2 * level - x, r.five_zones, r.five, r.channel
     b = r.bar._replace(open=m(r.bar.open), high=m(r.bar.low), low=m(r.bar.high), close=m(r.bar.close))
     return r._replace(bar=b, five=RollingView(m(f.low), m(f.high), f.volume, 1.0 - f.taker_share, -f.change),
-                      channel=Channel(m(c.lower), m(c.upper), m(c.low), m(c.high)), day_change=-r.day_change, peak=-r.trough, trough=-r.peak,
+                      channel=Channel(m(c.lower), m(c.upper), m(c.low),
+                                      m(c.high)), day_change=-r.day_change, peak=-r.trough, trough=-r.peak,
                       five_zones=ZoneView(m(z.support), m(z.support_far), z.support_strength, m(z.resistance), m(z.resistance_far),
                                           z.resistance_strength))
 
