@@ -17,9 +17,9 @@ from ..indicators.volume_ratio import VolumeRatio
 from ..indicators.zones import Zones
 
 # %% ../../nbs/30_strategies/00_common.ipynb #common-ground
-def ground() -> dict[str, Feature]:
-    "Range, volume, swings and zones of the strategy's own timeframe, and the direction of the hour and of four hours."
-    return dict(atr=on(ATR.of(14)), volume=on(VolumeRatio.of(20)), swings=on(Swings.of(5), optional=True),
+def ground(strength: int = 5) -> dict[str, Feature]:
+    "Range, volume, swings (strength 5 on quarter hours, 3 above), zones, and the direction of the hour and of four hours."
+    return dict(atr=on(ATR.of(14)), volume=on(VolumeRatio.of(20)), swings=on(Swings.of(strength), optional=True),
                 zones=on(Zones.of(), "bar", "atr", "volume", "swings.kind", "swings.high", "swings.low"),
                 hour=htf(60, Trend.of(), "close"), four_hours=htf(240, Trend.of(), "close"))
 

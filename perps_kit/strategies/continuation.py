@@ -86,7 +86,7 @@ class Continuation(NamedTuple):
         closes = dict(highest=on(Highest.of(10), "close"), lowest=on(Lowest.of(10), "close"))
         higher = dict(four_close=htf(240, SMA.of(1), "close"), four_average=htf(240, SMA.of(50), "close"),
                       day_close=htf(1440, SMA.of(1), "close"), day_average=htf(1440, SMA.of(20), "close"))
-        return averages | momentum | closes | higher | dict(rsi=on(RSI.of(14), "close"), adx=on(ADX.of(14))) | ground()
+        return averages | momentum | closes | higher | dict(rsi=on(RSI.of(14), "close"), adx=on(ADX.of(14))) | ground(3)
 
     def decide(self, now: Any, was: Any) -> Signal:
         close, risk, side = now.bar.close, self.stop_atr * now.atr, stacked(now)

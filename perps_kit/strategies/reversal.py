@@ -82,7 +82,7 @@ class Reversal(NamedTuple):
     def features(self) -> dict[str, Feature]:
         bands = dict(bands=on(Bollinger.of(20), "close"), rank=on(Rank.of(120), "bands.bandwidth"), rsi=on(RSI.of(14), "close"))
         range_ = dict(adx=on(ADX.of(14)), lowest=on(Lowest.of(3), "low"), highest=on(Highest.of(3), "high"))
-        return bands | range_ | ground() | Divergence.wired()
+        return bands | range_ | ground(3) | Divergence.wired()
 
     def decide(self, now: Any, was: Any) -> Signal:
         close, side = now.bar.close, came_back(now, was)
