@@ -7,9 +7,11 @@ and their events must be equal in every bit, the venue's fills equal on its tick
 
 import asyncio
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from perps_kit.backtest.run import Result, Trade, backtest
 from perps_kit.core.bar import Bars
@@ -70,6 +72,7 @@ def run(
         raise ConfigError(f"parity in mode {mode!r}: use live or paper")
     minutes = min(s.minutes for s in strategies.values())
     bars, funding, ticks = candles(data, symbols, timeframe_of(minutes), start, end)
+    bars = {symbol: as_told(b) for symbol, b in bars.items()}
     first, last = min(int(b.open_time[0]) for b in bars.values()), max(int(b.close_time[-1]) for b in bars.values())
     try:
         plan = plan_of(strategies, minutes)
@@ -83,6 +86,17 @@ def run(
     pipeline = Pipeline(enabled=frozenset(strategies))
     compare(found, backtest(strategies, bars, pipeline, funding=funding, ticks=ticks or rows["ticks"]), rows, funding, mode)
     return found
+
+
+def as_told(bars: Bars) -> Bars:
+    "The candles as the replay venue tells them: it fills in what a file did not record, so both sides have to read the same."
+    from runners.venue.history import of_row
+
+    if not any(np.isnan(column).any() for column in (bars.taker_buy, bars.quote_volume, bars.trades)):
+        return bars
+    rows = [of_row(bars, i, 8) for i in range(len(bars))]
+    quote, trades, taker = (np.array([float(row[k]) for row in rows]) for k in (7, 8, 9))
+    return replace(bars, quote_volume=quote, trades=trades, taker_buy=taker)
 
 
 async def serve(

@@ -82,6 +82,6 @@ def test_parity_holds_on_real_candles():
     if not REAL.exists():
         pytest.skip("../shared/data is not here: real candles are needed")
     symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
-    found = parity.run({"ema_scalper": strategy("ema_scalper")}, REAL, symbols, "2025-09-01", "2026-01-15", quiet=True)
+    found = parity.run({name: strategy(name) for name in together()}, REAL, symbols, "2025-09-01", "2025-11-15", quiet=True)
     assert found.equal, found.text()
-    assert found.counts["signals with their components"] >= 5
+    assert found.counts["signals with their components"] >= 100

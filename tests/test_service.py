@@ -142,6 +142,7 @@ async def test_a_graceful_stop_comes_between_two_cycles(tmp_path):
     (dict(strategies=dict(ema_scalper=dict(surge=99.0))), "surge"),
     (dict(strategies=dict(ema_scalper=dict(surje=1.0))), "did you mean 'surge'"),
     (dict(strategies=dict(ema_scalpr={})), "did you mean 'ema_scalper'"),
+    (dict(strategies=dict(pump_scanner={})), "give it a service of its own with timeframe: 1m"),
 ])
 async def test_what_cannot_run_is_refused_in_one_sentence(tmp_path, given, expected):
     from runners.errors import ConfigError

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from perps_kit.core.clock import iso
+from perps_kit.core.clock import iso, timeframe_of
 from perps_kit.core.registry import strategy
 from perps_kit.core.stream import Step, Stream
 from perps_kit.engine.engine import Engine
@@ -245,9 +245,14 @@ def venue_name(settings: Settings) -> str:
 def named_strategies(settings: Settings) -> dict:
     "The strategies of the settings, their parameters checked."
     try:
-        return {name: strategy(name, **parameters) for name, parameters in settings.strategies.items()}
+        found = {name: strategy(name, **parameters) for name, parameters in settings.strategies.items()}
     except ValueError as wrong:
         raise ConfigError(f"settings, strategies: {wrong}") from None
+    for name, it in found.items():
+        if it.minutes % settings.minutes:
+            raise ConfigError(f"settings, strategies: {name} decides on bars of {it.minutes} minutes, which a "
+                              f"timeframe of {settings.timeframe} does not make; give it a service of its own with timeframe: {timeframe_of(it.minutes)}")
+    return found
 
 
 @asynccontextmanager
