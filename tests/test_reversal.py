@@ -62,14 +62,14 @@ def test_it_is_registered_as_what_it_is():
 def test_a_reversal_in_the_open():
     s = decide()
     assert (s.side, s.mode, s.entry, s.stop, s.preset, s.atr, s.failed) == (1, 0, 98.25, 96.25, HALVES, 1.0, 0)
-    assert s.parts == pytest.approx(ReversalScore(stretch=12.5, fear=10.0, wick=15.0, zone=0.0, calm=5.0, divergence=0.0)) and s.raw == 42.5
+    assert s.parts == pytest.approx(ReversalScore(stretch=12.5, fear=10.0, wick=20.0, zone=0.0, calm=5.0, divergence=0.0)) and s.raw == 47.5
     assert (s.t1, s.t2) == (0.875, 1.875) and isnan(s.t3), "the middle band and the upper one, in R of 2"
 
 
 def test_a_score_of_seventy_five_takes_nearly_everything():
     all_of_it = dict(last=97.0, last_rsi=15.0, adx=15.0, support=98.0, divergence=1.0)
     s = decide(Reversal(), **all_of_it)
-    assert s.raw == 95.0 and s.failed == 0 and why(decide(Reversal(), **all_of_it | dict(last_rsi=30.0, rsi=31.0))) == []
+    assert s.raw == 100.0 and s.failed == 0 and why(decide(Reversal(), **all_of_it | dict(last_rsi=30.0, rsi=31.0))) == []
     assert why(decide(Reversal())) == ["score"]
 
 
@@ -134,9 +134,9 @@ def test_the_stop_may_be_as_wide_as_allowed(most, failed):
     assert (s.entry, s.stop) == (96.0, 93.0) and why(s) == failed
 
 
-@pytest.mark.parametrize("rsi, raw, failed", [(30.0 - 7.5 * 0.993, 42.4, ["score"]), (30.0 - 7.5 * 0.997, 42.5, []), (22.5, 42.5, [])])
+@pytest.mark.parametrize("rsi, raw, failed", [(30.0 - 7.5 * 0.993, 47.4, ["score"]), (30.0 - 7.5 * 0.997, 47.5, []), (22.5, 47.5, [])])
 def test_the_score_is_compared_after_rounding(rsi, raw, failed):
-    s = decide(LOOSE._replace(least=42.5), last_rsi=rsi)
+    s = decide(LOOSE._replace(least=47.5), last_rsi=rsi)
     assert (s.raw, why(s)) == (raw, failed)
 
 
@@ -156,7 +156,7 @@ def test_higher_timeframes_are_not_asked(): assert row().hour.dir == -1.0 and wh
     ("fear", dict(last_rsi=30.0), 0.0), ("fear", dict(last_rsi=40.0), 0.0), ("fear", dict(last_rsi=15.0), 20.0), ("fear",
         dict(last_rsi=5.0), 20.0),
     ("fear", dict(rsi=5.0), 10.0),
-    ("wick", dict(bar=half(50, 96.5, 98.5, 96.5, 98.25)), 0.0), ("wick", dict(bar=half(50, 98.5, 98.5, 96.5, 98.25)), 17.5),
+    ("wick", dict(bar=half(50, 96.5, 98.5, 96.5, 98.25)), 0.0), ("wick", dict(bar=half(50, 98.5, 98.5, 96.5, 98.25)), 20.0),
     ("wick", dict(bar=half(50, 98.25, 98.25, 96.25, 98.25)), 20.0), ("wick", dict(bar=half(50, 98.25, 98.25, 98.25, 98.25)), 0.0),
     ("zone", dict(support=97.75), 15.0), ("zone", dict(support=97.74), 0.0), ("zone", dict(support=98.25), 15.0),
     ("zone", dict(support=99.0), 15.0), ("zone", dict(support=-inf), 0.0), ("zone", dict(resistance=98.25), 0.0),

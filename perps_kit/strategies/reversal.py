@@ -39,7 +39,7 @@ class ReversalScore(NamedTuple):
     "Points of the score; the most of each beside it."
     stretch: float = 0.0        # 25: deviations of the outside close from its mean, two to three
     fear: float = 0.0           # 20: RSI of the outside close below 30, by up to 15
-    wick: float = 0.0           # 20: share of the range that was rejected
+    wick: float = 0.0           # 20: at least 0.4 of the range was rejected, as at a zone
     zone: float = 0.0           # 15: a zone of support behind price
     calm: float = 0.0           # 10: ADX below 25, by up to 10
     divergence: float = 0.0     # 10: the flow of takers does not follow
@@ -53,8 +53,8 @@ def reversal_score(side: int, now: Any, was: Any) -> ReversalScore:
     wick = min(bar.open, bar.close) - bar.low if side > 0 else bar.high - max(bar.open, bar.close)
     gap = bar.close - now.zones.support if side > 0 else now.zones.resistance - bar.close
     return ReversalScore(25.0 * ramp(away, 2.0, 3.0), 20.0 * ramp(30.0 - rsi, 0.0, 15.0),
-                         20.0 * ramp(ratio(wick, bar.high - bar.low), 0.0,
-                                     1.0), 15.0 if gap <= 0.5 * now.atr else 0.0, 10.0 * ramp(25.0 - now.adx.adx, 0.0, 10.0),
+                         20.0 if wick >= 0.4 * (bar.high - bar.low) and wick > 0.0 else 0.0, 15.0 if gap <= 0.5 * now.atr else 0.0,
+                         10.0 * ramp(25.0 - now.adx.adx, 0.0, 10.0),
                          10.0 if now.divergence.state == side else 0.0)
 
 # %% ../../nbs/30_strategies/11_reversal.ipynb #reversal-filters

@@ -250,8 +250,9 @@ def named_strategies(settings: Settings) -> dict:
         raise ConfigError(f"settings, strategies: {wrong}") from None
     for name, it in found.items():
         if it.minutes % settings.minutes:
-            raise ConfigError(f"settings, strategies: {name} decides on bars of {it.minutes} minutes, which a "
-                              f"timeframe of {settings.timeframe} does not make; give it a service of its own with timeframe: {timeframe_of(it.minutes)}")
+            own = timeframe_of(it.minutes)
+            raise ConfigError(f"settings, strategies: {name} decides on bars of {it.minutes} minutes, which do not come of "
+                              f"{settings.timeframe} candles; give it a service of its own with timeframe: {own}")
     return found
 
 
