@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-NOTEBOOK ?= $(firstword $(wildcard nbs/30_strategies/*.ipynb) nbs)
+NOTEBOOK ?= $(firstword $(wildcard nbs/30_strategies/01_*.ipynb) nbs)
 
 DEV := .envs/dev/bin
 RUNNER := .envs/runner/bin

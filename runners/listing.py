@@ -32,9 +32,9 @@ def strategy_rows() -> list[dict[str, Any]]:
 
     rows = []
     for e in entries():
-        if e.kind in ("strategy", "flow strategy", "scorer"):
+        if e.kind in ("strategy", "flow", "scorer"):
             least = trait(e.cls, "minimum")
-            feeds = {"scorer": "facts from elsewhere", "flow strategy": "book and trades"}
+            feeds = {"scorer": "facts from elsewhere", "flow": "book and trades"}
             state = feeds.get(e.kind, "candles") if trait(e.cls, "enabled") else "off by itself"
             rows.append(dict(name=e.name, minutes=getattr(e.cls, "minutes", None), modes=[m for m in trait(e.cls, "modes") if m],
                              runs_on=state,

@@ -75,6 +75,8 @@ def test_units_names_every_registered_unit():
 FOR_MACHINES = {
     ("backtest",): ("--symbol", "ETHUSDT", "--start", "2026-09-01"),
     ("units",): (),
+    ("strategies",): (),
+    ("explain",): ("--symbol", "ETHUSDT", "--at", "2026-07-05T12:15", "--strategy", "ema_scalper"),
     ("doctor",): (),
     ("data", "check"): (str(sample_root()),),
     ("data", "ls"): ("--store", str(sample_root())),

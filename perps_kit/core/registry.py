@@ -23,7 +23,7 @@ from .unit import make
 # %% ../../nbs/00_core/13_registry.ipynb #registry-entry
 class Entry(NamedTuple):
     "A registered unit or strategy."
-    kind: str                   # a word: indicator, strategy, scorer, tracker, core
+    kind: str                   # a word: indicator, strategy, flow (a strategy on book and trades), scorer, tracker, core
     name: str
     cls: type
     module: str
@@ -45,7 +45,7 @@ def entries() -> tuple[Entry, ...]:
             if not (isinstance(cls, type) and cls.__module__ == module.__name__ and hasattr(cls, "_fields")): continue
             if not any(callable(getattr(cls, says, None)) for says in ("update", "decide", "score")): continue
             part = module.__name__.split(".")[1] if module.__name__.startswith("perps_kit.") else ""
-            kind = "strategy" if hasattr(cls, "decide") else "flow strategy" if part == "strategies" and hasattr(cls,
+            kind = "strategy" if hasattr(cls, "decide") else "flow" if part == "strategies" and hasattr(cls,
                 "modes") else "scorer" if callable(getattr(cls, "score", None)) else PACKAGES.get(part, "indicator")
             found[cls] = Entry(kind, name_of(cls), cls, module.__name__, _notebook(module), (cls.__doc__ or "").partition("\n")[0])
     return tuple(sorted(found.values(), key=lambda e: (e.kind, e.name)))
