@@ -9,11 +9,12 @@ import asyncio
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perps_kit.backtest.run import Result, Trade, backtest
+from perps_kit.backtest.portfolio import Portfolio, portfolio
+from perps_kit.backtest.run import Result, Trade
 from perps_kit.core.bar import Bars
 from perps_kit.core.clock import MINUTE, iso, timeframe_of
 from perps_kit.core.features import plan_of
@@ -24,6 +25,9 @@ from perps_kit.storage.models import json_safe
 from perps_kit.trackers.ladder import Ladder
 from perps_kit.trackers.outcome import changes
 from perps_kit.trackers.plan import CANCELLED, CLOSED, OPPOSITE
+
+if TYPE_CHECKING:
+    from runners.settings import AccountSettings, MemorySettings
 
 
 @dataclass
@@ -62,7 +66,7 @@ class Found:
 
 def run(
     strategies: dict[str, Any], data: Path | None, symbols: list[str] | None, start: str | None, end: str | None,
-    mode: str = "live", quiet: bool = False,
+    mode: str = "live", quiet: bool = False, memory: str = "usual", account: dict[str, Any] | None = None,
 ) -> Found:
     "Both sides over the candles of [start, end), all strategies together; the service begins where the first of them can speak."
     from runners.cli.research import candles
@@ -70,8 +74,11 @@ def run(
 
     if mode not in ("live", "paper"):
         raise ConfigError(f"parity in mode {mode!r}: use live or paper")
+    if memory not in ("usual", "all", "off"):
+        raise ConfigError(f"parity with memory {memory!r}: use usual, all or off")
+    terms = account_settings(account or {})
     minutes = min(s.minutes for s in strategies.values())
-    bars, funding, ticks = candles(data, symbols, timeframe_of(minutes), start, end)
+    bars, funding, _ = candles(data, symbols, timeframe_of(minutes), start, end)
     bars = {symbol: as_told(b) for symbol, b in bars.items()}
     first, last = min(int(b.open_time[0]) for b in bars.values()), max(int(b.close_time[-1]) for b in bars.values())
     try:
@@ -82,10 +89,33 @@ def run(
     if begin >= last:
         raise ConfigError(f"the candles end at {iso(last)}, before the first strategy can speak at {iso(begin)}: give more of them")
     with tempfile.TemporaryDirectory(prefix="perps-parity-", ignore_cleanup_errors=True) as folder:
-        found, rows = asyncio.run(serve(strategies, minutes, data, list(bars), first, begin, last, mode, Path(folder), quiet))
-    pipeline = Pipeline(enabled=frozenset(strategies))
-    compare(found, backtest(strategies, bars, pipeline, funding=funding, ticks=ticks or rows["ticks"]), rows, funding, mode)
+        found, rows = asyncio.run(serve(strategies, minutes, data, list(bars), first, begin, last, mode, Path(folder), quiet, memory, terms))
+    pipeline, policy = Pipeline(enabled=frozenset(strategies)), memory_of(memory, strategies).terms
+    whole = portfolio(strategies, bars, terms.terms, pipeline, funding=funding, grids=rows["grids"], policy=policy)
+    compare(found, whole.reference, rows, funding, mode)
+    if mode == "paper":
+        compare_account(found, whole, rows)
     return found
+
+
+def account_settings(wished: dict[str, Any]) -> "AccountSettings":
+    "The account of both sides; ConfigError names what is wrong."
+    from pydantic import ValidationError
+
+    from runners.errors import ConfigError
+    from runners.settings import AccountSettings, sentence
+
+    try:
+        return AccountSettings(**wished)
+    except ValidationError as wrong:
+        raise ConfigError(f"the account: {sentence(wrong.errors()[0])}") from None
+
+
+def memory_of(wished: str, strategies: dict[str, Any]) -> "MemorySettings":
+    "The memory's settings: the usual ones, those that bind every strategy, or none."
+    from runners.settings import MemorySettings
+
+    return MemorySettings(policy="off" if wished == "off" else "memory_s2", strategies=tuple(sorted(strategies)) if wished == "all" else None)
 
 
 def as_told(bars: Bars) -> Bars:
@@ -101,12 +131,13 @@ def as_told(bars: Bars) -> Bars:
 
 async def serve(
     strategies: dict[str, Any], minutes: int, data: Path | None, symbols: list[str], first: int, begin: int, last: int,
-    mode: str, folder: Path, quiet: bool,
+    mode: str, folder: Path, quiet: bool, memory: str, account: "AccountSettings",
 ) -> tuple[Found, dict[str, Any]]:
     "Run the service in lockstep from `begin` to `last`; its database as plain rows."
     from rich.progress import Progress
 
     from runners.db.connect import open_database
+    from runners.live.following import grid_of
     from runners.live.service import open_service
     from runners.settings import load
     from runners.state import ServiceState
@@ -114,7 +145,8 @@ async def serve(
     settings = load(
         environ={}, mode=mode, live=dict(confirmed=True), database=f"sqlite:///{folder}/parity.db", symbols=symbols,
         timeframe=timeframe_of(minutes), origin=first, strategies={name: s._asdict() for name, s in strategies.items()},
-        venue=dict(replay=dict(data=data, start=begin, end=last)), http=dict(enabled=False),
+        venue=dict(replay=dict(data=data, start=begin, end=last)), http=dict(enabled=False), memory=memory_of(memory, strategies),
+        accounts=(account,),
     )
     db, state = await open_database(settings.database), ServiceState()
     try:
@@ -133,7 +165,8 @@ async def serve(
                 finally:
                     shown.cancel()
                     await asyncio.gather(shown, return_exceptions=True)
-                return Found(service.cycles, (begin, service.last)), await rows_of(db) | dict(ticks=service.exchange.ticks)
+                return Found(service.cycles, (begin, service.last)), await rows_of(db) | dict(
+                    grids={symbol: grid_of(f) for symbol, f in service.exchange.filters.items()})
     finally:
         await db.close()
 
@@ -142,7 +175,7 @@ async def rows_of(db: Any) -> dict[str, Any]:
     "What the service left: signals, decisions on clean signals, positions with their events, orders and fills."
     from sqlalchemy import select
 
-    from perps_kit.storage.models import DecisionRow, Fill, Order, SignalRow, Tracker, TrackerEvent
+    from perps_kit.storage.models import DecisionRow, Equity, Fill, FollowRow, Order, SignalRow, Tracker, TrackerEvent
 
     async with db.read() as session:
         signals = {s.id: s for s in await session.scalars(select(SignalRow))}
@@ -153,7 +186,9 @@ async def rows_of(db: Any) -> dict[str, Any]:
             events.setdefault(event.tracker_id, []).append(event)
         orders = {o.client_id: o for o in await session.scalars(select(Order))}
         fills = list(await session.scalars(select(Fill)))
-    return dict(signals=signals, decisions=decisions, events=events, reference={t.signal_id: t for t in trackers if t.account_id is None},
+        follows = {f.signal_id: f for f in await session.scalars(select(FollowRow))}
+        equity = {e.time: e.equity for e in await session.scalars(select(Equity).order_by(Equity.time))}
+    return dict(follows=follows, equity=equity, signals=signals, decisions=decisions, events=events, reference={t.signal_id: t for t in trackers if t.account_id is None},
                 accounts={t.signal_id: t for t in trackers if t.account_id is not None}, orders=orders, fills=fills)
 
 
@@ -185,6 +220,26 @@ def compare(found: Found, result: Result, rows: dict[str, Any], funding: dict[st
         told = json_safe(dict(v=[v._asdict() for v in ours_d.verdicts], f=ours_d.features))
         where = f"{ours_d.strategy} {ours_d.symbol} {iso(ours_d.time)}"
         found.compare("decisions with every verdict and feature", where, told, dict(v=theirs_d.verdicts, f=theirs_d.features))
+
+
+def compare_account(found: Found, whole: Portfolio, rows: dict[str, Any]) -> None:
+    "What the paper account answered to each signal, how its positions went, and its equity at every close."
+    theirs = rows["follows"]
+    found.compare("answers of the account", "the whole run", sorted(f.id for f in whole.follows), sorted(theirs))
+    for f in whole.follows:
+        said = json_safe(dict(f._asdict(), verdicts=[v._asdict() for v in f.verdicts]))
+        row = theirs.get(f.id)
+        names = ("time", "outcome", "reason", "verdicts", "quantity", "risk", "equity")
+        stored = row and json_safe({name: getattr(row, name) for name in names})
+        found.compare("answers with every verdict, quantity and equity", f"{f.symbol} {iso(f.time)}", {n: said[n] for n in names}, stored)
+    for t in whole.trades:
+        if t.outcome and t.outcome.marked:
+            continue  # still open where the candles end
+        found.compare("positions of the account", f"{t.symbol} {iso(t.candidate.time)}", dumps(t.ladder),
+                      rows["accounts"][t.id].ladder if t.id in rows["accounts"] else None)
+    ours = dict(zip(whole.times.tolist(), whole.equity.tolist(), strict=True))
+    for time, equity in rows["equity"].items():
+        found.compare("equity of the account at a close", iso(time), ours.get(time), equity)
 
 
 def sorted_as(decisions: list[Any], result: Result) -> list[Any]:

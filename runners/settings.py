@@ -12,7 +12,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from perps_kit.core.clock import minutes_of, parse_time
+from perps_kit.core.clock import MINUTE, minutes_of, parse_time
+from perps_kit.risk.account import Terms
+from perps_kit.risk.memory import POLICIES, Policy
 from runners.errors import ConfigError
 from runners.http.settings import HttpSettings
 
@@ -72,7 +74,45 @@ class AccountSettings(Part):
     name: str = "paper"
     balance: float = Field(default=10_000.0, gt=0)  # of a paper account, in quote currency
     risk: float = Field(default=0.01, gt=0, le=0.1)  # part of the equity that a full loss costs
+    most_risk: float = Field(default=0.02, gt=0, le=0.1)  # whatever multiplies it
+    sizing: Literal["risk", "percent"] = "risk"
+    share: float = Field(default=0.05, gt=0, le=1)  # with sizing percent: part of the equity that becomes the margin
     leverage: int = Field(default=10, ge=1, le=20)
+    most_notional: float = Field(default=1.0, gt=0)  # value of a position, times equity and leverage
+    most_margin: float = Field(default=0.25, gt=0, le=1)  # margin of a position, of the free balance
+    least_balance: float = Field(default=50.0, ge=0)
+    adaptive: bool = False  # whether wins raise and losses lower the size
+    reward: bool = False  # whether regime and score move the targets
+    most_positions: int = Field(default=5, ge=1)
+    daily_loss: float = Field(default=0.03, gt=0, le=1)  # from the equity at 00:00 UTC
+    drawdown: float = Field(default=0.15, gt=0, le=1)  # from the highest equity; then the account is halted until it is resumed
+    open_risk: float = Field(default=0.05, gt=0, le=1)  # of all positions together
+    trades_a_day: int = Field(default=10, ge=1)
+    entries_an_hour: int = Field(default=3, ge=1)
+    between: float = Field(default=15.0, ge=0)  # minutes between two entries of a symbol
+    classes: tuple[Literal["LOW", "MEDIUM", "HIGH"], ...] = ("LOW", "MEDIUM", "HIGH")  # risk classes that it takes
+    correlation: bool = True  # whether positions that move together are refused
+
+    @property
+    def terms(self) -> Terms:
+        "The same as the risk rules read it."
+        values: dict[str, Any] = {name: getattr(self, name) for name in Terms._fields if name in type(self).model_fields}
+        return Terms(**{**values, "between": int(self.between * MINUTE)})
+
+
+class MemorySettings(Part):
+    "The adaptive memory of the published signals (quant_spec F1)."
+
+    policy: Literal["memory_s2", "off"] = "memory_s2"
+    strategies: tuple[str, ...] | None = None  # those that it learns from and binds; none: the policy's own
+    most: int = Field(default=5, ge=1)  # signals of them a day
+
+    @property
+    def terms(self) -> Policy:
+        "The same as the memory reads it."
+        policy = POLICIES[self.policy]
+        wished = policy.strategies if self.strategies is None or self.policy == "off" else self.strategies
+        return policy._replace(strategies=wished, most=min(policy.most, self.most))
 
 
 class Telegram(Part):
@@ -102,6 +142,7 @@ class Settings(Part):
     timeframe: str = "15m"
     strategies: dict[str, dict[str, float]] = {"ema_scalper": {}}
     gates: Gates = Gates()
+    memory: MemorySettings = MemorySettings()
     accounts: tuple[AccountSettings, ...] = (AccountSettings(),)
     telegram: Telegram = Telegram()
     http: HttpSettings = HttpSettings()

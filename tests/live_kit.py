@@ -69,7 +69,7 @@ class Life:
             for id, (symbol, before) in list(self.references.items()):
                 after = stepped(before, "ema_scalper", "BTCUSDT", 15, step, {})
                 if after is not before:
-                    await keep_move(session, Move(id, symbol, before, after), None)
+                    await keep_move(session, Move(id, "ema_scalper", symbol, before, after), None)
                 self.references[id] = (symbol, after)
             await self.account.plan(session, Cycle(t, [], [], list(published)), {"BTCUSDT": [step]}, {})
         self.references |= {new.id: ("BTCUSDT", new.ladder) for new in published}

@@ -45,6 +45,7 @@ async def world(folder: Path):
             live=dict(confirmed=True),
             database=database,
             symbols=SYMBOLS,
+            accounts=[dict(correlation=False)],  # as many orders as there are signals
             origin=START - 45 * DAY,
             snapshot_every=50,
             venue=dict(replay=dict(attach=f"{folder}/venue.json"), settle=0.1),

@@ -119,7 +119,7 @@ def test_what_the_gates_let_pass(name):
     decision = judged(candidate(**given_), Book(tuple(before)), **settings)
     assert decision.outcome == "published" and not decision.reason and len(decision.signal_id) == 32
     assert " ".join(v.gate for v in decision.verdicts) == (
-        "data enabled session volume room spacing regime btc trend cvd factors minimum conflict lock duplicate cooldown")
+        "data enabled session volume room spacing regime btc trend cvd factors minimum conflict lock duplicate cooldown memory")
 
 
 def test_a_filter_says_what_it_saw():
@@ -134,7 +134,7 @@ def test_the_first_failure_is_the_reason_and_explaining_walks_on():
     short, long = judged(wrong, book, muted=frozenset({"BTCUSDT"})), judged(wrong, book, muted=frozenset({"BTCUSDT"}), explain=True)
     assert short.reason == long.reason == "enabled" and [v.gate for v in short.verdicts] == ["data", "enabled"]
     assert [v.gate for v in long.verdicts if not v.passed] == ["enabled", "volume", "room", "minimum", "conflict"]
-    assert len(long.verdicts) == 16
+    assert len(long.verdicts) == 17
 
 
 def test_explaining_publishes_nothing():
@@ -226,7 +226,7 @@ def test_the_order_of_arrival_changes_nothing(rows, before):
 
 def test_the_gates_are_those_of_the_spec_in_its_order():
     names = [gate.__name__.removesuffix("_gate") for gate in GATES]
-    assert names == ("data enabled session strategy regime btc trend cvd factors minimum conflict lock duplicate cooldown").split()
+    assert names == ("data enabled session strategy regime btc trend cvd factors minimum conflict lock duplicate cooldown memory").split()
 
 
 # What the market around a candidate does to it: B3, B4, D2, D3, D8.

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perps_kit.trackers.liquidation import bankruptcy_price, liquidation_price, stop_is_inside, tiers, widest_stop
+from perps_kit.risk.liquidation import bankruptcy_price, liquidation_price, stop_is_inside, tiers, widest_stop
 
 TABLE = tiers([(0, 0.004), (50_000, 0.005), (250_000, 0.01)], cap=1_000_000)
 

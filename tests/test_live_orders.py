@@ -19,7 +19,7 @@ async def test_a_signals_whole_life_as_orders(tmp_path):
         assert life.resting() == ["stop-0", "tp1-0", "tp2-0", "tp3-0"]
         assert venue.position("BTCUSDT").isolated and venue.position("BTCUSDT").leverage == 10
         q = (await life.tracker()).quantity
-        assert life.position == q == 66.666  # 1 % of 10,000 over a risk of 1.5
+        assert life.position == q == 62.529  # 1 % of 10,000 over a risk of 1.5 and two fees
         orders = await life.orders()
         assert all(o.reduce_only for kind, o in orders.items() if kind != "entry.0") and not orders["entry.0"].reduce_only
         assert (orders["stop.0"].type, orders["stop.0"].trigger, orders["stop.0"].quantity) == ("STOP_MARKET", 98.5, q)

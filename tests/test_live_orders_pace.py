@@ -44,7 +44,7 @@ async def test_what_is_left_over_by_a_fill_is_cancelled_before_the_next_close(tm
         async with turn:
             await life.commit(life.signal(1, preset=TRIPLE))
             await life.account.perform()
-            assert life.position == 66.666                                      # filled at once
+            assert life.position == 62.529                                      # filled at once
             await life.account.opened(life.venue.time)
         assert life.resting() == ["stop-0", "tp1-0", "tp2-0", "tp3-0"]
         await life.bench.control("start")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Paid', 'NO_FUNDING', 'Tracked', 'Move', 'Published', 'Cycle', 'paid_in', 'waiting', 'target_prices', 'stepped',
-           'end_of', 'Engine']
+           'end_of', 'taught', 'Engine']
 
 # %% ../../nbs/65_engine/10_engine.ipynb #engine-imports
 from typing import Any, NamedTuple
@@ -13,10 +13,12 @@ from ..core.bar import Bar
 from ..core.decision import Decision
 from ..core.signal import Candidate, Signal
 from ..core.stream import Step
+from ..risk.memory import Closed, Memory
 from ..scoring.book import ENDED, OPEN, STOPPED, Book, Held, Pipeline
 from ..scoring.context import Market, context_of
 from ..scoring.gates import judge_all
 from ..trackers.ladder import Ladder
+from ..trackers.outcome import result
 from ..trackers.plan import CLOSED, OPPOSITE, SL, Rules, target
 
 # %% ../../nbs/65_engine/10_engine.ipynb #engine-values
@@ -33,6 +35,7 @@ class Tracked(NamedTuple):
 class Move(NamedTuple):
     "A position before and after a bar."
     id: str
+    strategy: str
     symbol: str
     before: Ladder
     after: Ladder
@@ -90,14 +93,24 @@ def end_of(ladder: Ladder) -> int:
     "How the book remembers a position that is over."
     return OPEN if ladder.state != CLOSED else STOPPED if ladder.reason == SL else ENDED
 
+# %% ../../nbs/65_engine/10_engine.ipynb #engine-taught
+def taught(memory: Any, ended: list[tuple[str, str, str, Ladder]]) -> Any:
+    "The memory after some signals' positions: id, strategy, symbol and ladder; those that are not over teach nothing. None stays None."
+    if memory is None: return None
+    for id, strategy, symbol, ladder in sorted(ended, key=lambda one: (one[3].times.last, one[0])):
+        if ladder.state != CLOSED or ladder.fills.marked or not memory.binds(strategy): continue
+        made, stake = result(ladder), memory.policy.capital * memory.policy.risk
+        memory = memory.closed(Closed(id, strategy, symbol, stake * made.net_r, made.result, ladder.times.last))
+    return memory
+
 # %% ../../nbs/65_engine/10_engine.ipynb #engine-engine
 class Engine:
     "Positions and the book of signals over all symbols; strategies by name, price ticks by symbol."
 
     def __init__(self, strategies: dict[str, Any], pipeline: Pipeline = Pipeline(), rules: Rules = Rules(),
-                 ticks: dict[str, float] | None = None):
+                 ticks: dict[str, float] | None = None, memory: Memory | None = None):
         self.strategies, self.pipeline, self.rules, self.ticks = strategies, pipeline, rules, ticks or {}
-        self.book, self.tracked, self.market = Book(), dict[str, dict[str, Tracked]](), Market()
+        self.book, self.tracked, self.market = Book(memory=memory), dict[str, dict[str, Tracked]](), Market()
 
     def follow(self, one: Tracked, held: Held) -> None:
         "Take up a signal: a new one, or one from the database at start."
@@ -112,6 +125,7 @@ class Engine:
         moves = list[Move]()
         for symbol in sorted(steps):
             for step in steps[symbol]: moves += self._step(symbol, step, paid or {})
+        self.book.memory = taught(self.book.memory, [(m.id, m.strategy, m.symbol, m.after) for m in moves])
         candidates = [c for symbol in sorted(steps) for step in steps[symbol] for c in step.candidates]
         stale = {c.symbol: f"its bar of {c.time} came after the close {time}" for c in candidates if c.time < time} | (late or {})
         decisions = judge_all(candidates, self.strategies, self.pipeline, self.book, stale, self.market)
@@ -124,7 +138,7 @@ class Engine:
         for one in list(self.tracked.get(symbol, {}).values()):
             after = stepped(one.ladder, one.strategy, symbol, one.minutes, step, paid)
             if after is one.ladder: continue
-            moves.append(Move(one.id, symbol, one.ladder, after))
+            moves.append(Move(one.id, one.strategy, symbol, one.ladder, after))
             self._keep(one._replace(ladder=after), step.bar.close_time)
         return moves
 
@@ -134,7 +148,7 @@ class Engine:
         after = one.ladder.leave(OPPOSITE)
         step.leaves[one.strategy] = one.side
         self._keep(one._replace(ladder=after), step.bar.close_time)
-        return Move(id, symbol, one.ladder, after)
+        return Move(id, one.strategy, symbol, one.ladder, after)
 
     def _keep(self, one: Tracked, time: int) -> None:
         if one.ladder.state >= CLOSED:

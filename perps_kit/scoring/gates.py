@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Gate', 'GATES', 'Rival', 'Asked', 'ask', 'data_gate', 'enabled_gate', 'session_gate', 'strategy_gate', 'told',
-           'regime_gate', 'btc_gate', 'trend_gate', 'cvd_gate', 'factors_gate', 'minimum_gate', 'winner',
-           'conflict_gate', 'lock_gate', 'duplicate_gate', 'alike', 'quiet_until', 'cooldown_gate', 'judge',
-           'closed_by', 'judge_all']
+           'regime_gate', 'btc_gate', 'trend_gate', 'cvd_gate', 'factors_gate', 'least_of', 'minimum_gate', 'winner',
+           'conflict_gate', 'lock_gate', 'duplicate_gate', 'alike', 'quiet_until', 'cooldown_gate', 'memory_gate',
+           'judge', 'closed_by', 'judge_all']
 
 # %% ../../nbs/40_scoring/10_gates.ipynb #gates-imports
 from collections.abc import Callable
@@ -126,9 +126,14 @@ def factors_gate(c: Candidate, asked: Asked) -> list[Verdict]:
     return [Verdict("factors", n >= least, f"{n} of 6: {names or 'none'}", reason)]
 
 
+def least_of(c: Candidate, asked: Asked) -> float:
+    "The final score that a strategy's signals need."
+    p, own = asked.pipeline, trait(asked.strategy, "minimum")
+    return dict(p.minimums).get(c.strategy, p.minimum if own is None else own)
+
+
 def minimum_gate(c: Candidate, asked: Asked) -> list[Verdict]:
-    p, own, final = asked.pipeline, trait(asked.strategy, "minimum"), asked.score.final
-    least = dict(p.minimums).get(c.strategy, p.minimum if own is None else own)
+    least, final = least_of(c, asked), asked.score.final
     return [Verdict("minimum", final >= least, f"{final:.1f}", "" if final >= least else f"score {final:.1f} is below {least:g}")]
 
 # %% ../../nbs/40_scoring/10_gates.ipynb #gates-conflict
@@ -191,9 +196,16 @@ def cooldown_gate(c: Candidate, asked: Asked) -> list[Verdict]:
     return [Verdict("cooldown", False, iso(int(until)), f"silence until {iso(int(until))}: {why}")]
 
 
+def memory_gate(c: Candidate, asked: Asked) -> list[Verdict]:
+    "What closed trades taught (quant_spec F1), rule by rule."
+    memory = asked.book.memory
+    if memory is None: return [Verdict("memory", True, "", "")]
+    return memory.verdicts(c.strategy, c.symbol, c.time, asked.score.final, least_of(c, asked))
+
+
 GATES: tuple[Gate, ...] = (
     data_gate, enabled_gate, session_gate, strategy_gate, regime_gate, btc_gate, trend_gate, cvd_gate, factors_gate, minimum_gate,
-    conflict_gate, lock_gate, duplicate_gate, cooldown_gate)
+    conflict_gate, lock_gate, duplicate_gate, cooldown_gate, memory_gate)
 
 # %% ../../nbs/40_scoring/10_gates.ipynb #gates-judge
 def judge(c: Candidate, asked: Asked, gates: tuple[Gate, ...] = GATES, explain: bool = False) -> Decision:
@@ -206,7 +218,9 @@ def judge(c: Candidate, asked: Asked, gates: tuple[Gate, ...] = GATES, explain: 
     id = "" if stopped else signal_id(c.strategy, c.symbol, c.signal.side, c.minutes, c.time)
     closes = closed_by(c, asked, stopped) if not explain else ()
     for h in closes: asked.book.end(c.symbol, h, clear_at=c.time)
-    if id and not explain: asked.book.add(Held(id, c.strategy, c.symbol, c.signal.side, c.time, c.signal.entry))
+    if id and not explain:
+        asked.book.add(Held(id, c.strategy, c.symbol, c.signal.side, c.time, c.signal.entry))
+        if asked.book.memory is not None: asked.book.memory = asked.book.memory.spoke(c.strategy, c.time)
     outcome = "published" if id else "late" if asked.late else "rejected"
     mode, reason, said = trait(asked.strategy, "modes")[c.signal.mode], stopped.gate if stopped else "", tuple(verdicts)
     return Decision(c.time, c.strategy, c.symbol, c.minutes, c.signal.side, mode, outcome, reason, said, c.features, asked.score.final, id,
@@ -224,10 +238,11 @@ def closed_by(c: Candidate, asked: Asked, stopped: Verdict | None) -> tuple[str,
 def judge_all(candidates: list[Candidate], strategies: dict[str, Any], pipeline: Pipeline, book: Book,
               late: dict[str, str] | None = None, market: Market | None = None, gates: tuple[Gate, ...] = GATES,
               explain: bool = False) -> list[tuple[Candidate, Decision]]:
-    "One close: the best score first, then by symbol and strategy, so that the order of arrival does not matter (quant_spec D3)."
+    "One close: what the memory ranks first, the best score, symbol and strategy: the order of arrival does not matter (quant_spec D3)."
     reasons = late or {}
     asked = [(c, ask(c, strategies[c.strategy], pipeline, book, market, reasons.get(c.symbol, ""))) for c in candidates]
-    asked.sort(key=lambda pair: (-pair[1].score.final, pair[0].symbol, pair[0].strategy, pair[0].signal.side))
+    first: Callable[[str], int] = book.memory.rank if book.memory is not None else (lambda strategy: 0)
+    asked.sort(key=lambda pair: (first(pair[0].strategy), -pair[1].score.final, pair[0].symbol, pair[0].strategy, pair[0].signal.side))
     before = gates[:gates.index(conflict_gate)] if conflict_gate in gates else gates
     rivals: dict[str, tuple[Rival, ...]] = {}
     for c, a in asked:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Id', 'Time', 'Float', 'FloatOrNan', 'Short', 'Long', 'Facts', 'REFERENCE', 'json_safe', 'json_floats', 'Nan', 'Json',
            'Base', 'Candle', 'Snapshot', 'SignalRow', 'DecisionRow', 'Lock', 'Account', 'Equity', 'Order', 'Fill',
-           'Tracker', 'TrackerEvent', 'Outbox', 'Chat', 'Meta']
+           'FollowRow', 'MemoryState', 'Tracker', 'TrackerEvent', 'Outbox', 'Chat', 'Meta']
 
 # %% ../../nbs/80_storage/00_models.ipynb #imports
 from math import inf, isnan, nan
@@ -249,6 +249,31 @@ class Fill(Base):
     quantity: Mapped[Float]
     fee: Mapped[Float]
     time: Mapped[Time]
+
+# %% ../../nbs/80_storage/00_models.ipynb #follows
+class FollowRow(Base):
+    "An account's answer to a published signal, with the verdict of every rule that was asked."
+
+    __tablename__ = "follows"
+    __table_args__ = (Index(None, "account_id", "time"),)
+    signal_id: Mapped[str] = mapped_column(String(32), ForeignKey("signals.id"), primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    time: Mapped[Time]
+    outcome: Mapped[Short]  # followed, confirms, refused
+    reason: Mapped[Short]  # the rule that said no
+    verdicts: Mapped[Facts]  # [{gate, passed, value, reason}]
+    quantity: Mapped[Float]  # base units; 0: none
+    risk: Mapped[FloatOrNan]  # of the equity that was asked for
+    equity: Mapped[Float]  # of the account at that close
+
+
+class MemoryState(Base):
+    "What was learned, by name: `memory`, and `account|` with the account's name."
+
+    __tablename__ = "memory_state"
+    name: Mapped[Short] = mapped_column(primary_key=True)
+    state: Mapped[Facts]
+    updated_at: Mapped[Time]
 
 # %% ../../nbs/80_storage/00_models.ipynb #trackers
 REFERENCE = text("account_id IS NULL")

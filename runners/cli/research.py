@@ -144,7 +144,10 @@ def parity(
     start: Moment = None,
     end: Moment = None,
     as_json: Json = False,
-    mode: Annotated[str, typer.Option(help="live: orders at the replay venue as well; paper: signals and positions only.")] = "live",
+    mode: Annotated[str, typer.Option(help="live: orders at the replay venue as well; paper: a paper account, its equity at every close.")] = "live",
+    memory: Annotated[str, typer.Option(help="Strategies that the adaptive memory binds: usual, all or off.")] = "usual",
+    account: Annotated[list[str] | None, typer.Option(
+        help="A term of the account as name=value, such as drawdown=0.9; may be given several times.")] = None,
 ) -> None:
     "Run notebook's backtest and whole service over the same candles, all strategies together, and compare everything, bit for bit."
     from runners import parity as check
@@ -153,9 +156,19 @@ def parity(
     if param and len(strategy or ()) != 1:
         raise ConfigError("--param goes with one --strategy")
     names = strategy or together()
-    found = check.run({name: chosen(name, param) for name in names}, data, symbol, start, end, mode, quiet=as_json)
+    found = check.run({name: chosen(name, param) for name in names}, data, symbol, start, end, mode, as_json, memory, terms_of(account))
     typer.echo(json.dumps(found.facts()) if as_json else found.text())
     raise typer.Exit(0 if found.equal else 1)
+
+
+def terms_of(wished: list[str] | None) -> dict[str, str]:
+    "Terms of an account by name, as they were written."
+    from runners.errors import ConfigError
+
+    pairs = [text.partition("=") for text in wished or ()]
+    for name, sign, _ in pairs:
+        if not sign: raise ConfigError(f"--account {name}: write name=value, such as drawdown=0.9")
+    return {name: value for name, _, value in pairs}
 
 
 def together() -> list[str]:

@@ -4,28 +4,26 @@ A cycle asks twice: `plan` inside the cycle's transaction writes down what is to
 any moment leaves either nothing or a written intention.
 """
 
-import logging
 from collections.abc import AsyncIterator
 from typing import Protocol
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from perps_kit.core.money import floor_to
 from perps_kit.core.stream import Step
 from perps_kit.core.unit import loads
-from perps_kit.engine.engine import Cycle, Move, Paid, Published, stepped, waiting
+from perps_kit.engine.engine import Cycle, Engine, Move, Paid, Published, stepped
+from perps_kit.engine.follow import holding_of, valued
 from perps_kit.exchange.filters import Filters
 from perps_kit.storage.keep import put
 from perps_kit.storage.models import Account, Equity, SignalRow, Tracker
 from perps_kit.trackers.ladder import Ladder
-from perps_kit.trackers.outcome import result
+from perps_kit.trackers.outcome import worth
 from perps_kit.trackers.plan import CLOSED, OPEN, Rules
 from runners.errors import ConfigError
 from runners.live.book import keep_move, tracker_columns
+from runners.live.following import Following
 from runners.settings import AccountSettings
-
-log = logging.getLogger(__name__)
 
 
 class Follower(Protocol):
@@ -70,39 +68,25 @@ def pattern(rules: Rules) -> Ladder:
     return Ladder.of(1, 100.0, 99.0, 1.0, rules=rules)
 
 
-def sized(settings: AccountSettings, equity: float, new: Published, filters: Filters) -> float:
-    "Quantity whose full loss costs the account's risk, on the venue's step and within its leverage; 0 where the venue would not take it."
-    plan = new.ladder.plan
-    risk = abs(plan.reference - plan.stop)
-    wished = min(equity * settings.risk / risk, equity * settings.leverage / plan.reference)
-    quantity = floor_to(max(wished, 0.0), filters.step)
-    refusal = filters.refusal(quantity, plan.reference)
-    if refusal:
-        log.info("%s does not follow %s: %s", settings.name, new.id[:8], refusal)
-    return 0.0 if refusal else quantity
-
-
 class PaperAccount:
     "An account whose orders are filled by the ladder itself, from the same candles as the reference."
 
     mode = "paper"
 
-    def __init__(self, account: Account, settings: AccountSettings, filters: dict[str, Filters], rules: Rules):
-        self.id, self.settings, self.filters, self.rules = account.id, settings, filters, rules
-        self.cash = account.start_balance  # with everything realised
+    def __init__(self, account: Account, settings: AccountSettings, filters: dict[str, Filters], rules: Rules, engine: Engine | None = None,
+                 minutes: int = 15):
+        self.id, self.rules, self.minutes = account.id, rules, minutes
+        self.following = Following(account.id, settings, filters, rules, engine, account.start_balance)
         self.open: dict[str, tuple[str, str, int, Ladder]] = {}  # strategy, symbol, minutes, position by signal
         self.prices: dict[str, float] = {}
 
     async def load(self, session: AsyncSession) -> None:
-        "Take up what the database holds."
+        "Take up what the database holds, positions in the order in which they were taken."
+        await self.following.load(session)
         held = select(Tracker, SignalRow).join(SignalRow, SignalRow.id == Tracker.signal_id)
-        rows = await session.execute(held.where(Tracker.account_id == self.id))
-        for tracker, signal in rows:
-            ladder = loads(pattern(self.rules), tracker.ladder)
-            if ladder.state < CLOSED:
-                self.open[signal.id] = (signal.strategy, signal.symbol, signal.minutes, ladder)
-            elif ladder.state == CLOSED:
-                self.cash += result(ladder).net
+        open_now = held.where(Tracker.account_id == self.id, Tracker.closed_at.is_(None)).order_by(Tracker.id)
+        for tracker, signal in await session.execute(open_now):
+            self.open[signal.id] = (signal.strategy, signal.symbol, signal.minutes, loads(pattern(self.rules), tracker.ladder))
 
     @property
     def held(self) -> set[str]:
@@ -113,39 +97,40 @@ class PaperAccount:
     async def before(self, time: int) -> None: ...
 
     async def plan(self, session: AsyncSession, cycle: Cycle, steps: dict[str, list[Step]], paid: Paid) -> None:
-        "Step what is open, follow what is new, note the equity."
+        "Step what is open, note the equity, answer to what is new."
+        await self.following.heed(session)
         for id, (strategy, symbol, minutes, ladder) in list(self.open.items()):
             for step in steps.get(symbol, ()):
                 after = stepped(ladder, strategy, symbol, minutes, step, paid)
-                await keep_move(session, Move(id, symbol, ladder, after), self.id)
+                await keep_move(session, Move(id, strategy, symbol, ladder, after), self.id)
                 ladder = after
             self.open[id] = (strategy, symbol, minutes, ladder)
             if ladder.state >= CLOSED:
                 del self.open[id]
-                self.cash += result(ladder).net if ladder.state == CLOSED else 0.0
+                self.following.ended(cycle.time, ladder)
         self.prices.update({symbol: some[-1].bar.close for symbol, some in steps.items() if some})
         equity = self.equity()
+        self.following.mark(cycle.time, equity)
         for new in cycle.published:
-            await self.follow(session, new, equity)
+            await self.follow(session, new)
         await put(session, Equity, [dict(account_id=self.id, time=cycle.time, equity=equity)])
+        await self.following.save(session, cycle.time)
 
     def equity(self) -> float:
-        "Cash, and what open positions would bring at the last closes."
+        "What is realised, and what open positions would bring at the last closes."
         open_now = ((symbol, ladder) for _, symbol, _, ladder in self.open.values() if ladder.state >= OPEN and symbol in self.prices)
-        return self.cash + sum(result(ladder, self.prices[symbol]).net for symbol, ladder in open_now)
+        return valued(self.following.account.balance, (worth(ladder, self.prices[symbol]) for symbol, ladder in open_now))
 
-    async def follow(self, session: AsyncSession, new: Published, equity: float) -> None:
-        "One position a symbol: a further signal on the same side confirms it, on the other side finds it leaving or is left alone."
-        c = new.candidate
-        if any(symbol == c.symbol and not ladder.leaving for _, symbol, _, ladder in self.open.values()):
+    async def follow(self, session: AsyncSession, new: Published) -> None:
+        "Take a position if the account's rules agree."
+        leverage, c = self.following.terms.leverage, new.candidate
+        held = [holding_of(id, strategy, symbol, ladder, leverage) for id, (strategy, symbol, _, ladder) in self.open.items()]
+        ladder = await self.following.answer(session, new, held, self.minutes)
+        if ladder is None:
             return
-        quantity = sized(self.settings, equity, new, self.filters[c.symbol])
-        if not quantity:
-            return
-        f = self.filters[c.symbol]
-        ladder = waiting(c.signal, c.time, f.tick, self.rules, f.step, quantity, f.min_quantity)
         self.open[new.id] = (c.strategy, c.symbol, c.minutes, ladder)
         session.add(Tracker(signal_id=new.id, account_id=self.id, **tracker_columns(ladder)))
+        await session.flush()  # trackers are numbered in the order in which they are taken
 
     async def perform(self) -> None: ...
 

@@ -13,14 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from perps_kit.core.clock import HOUR
 from perps_kit.core.stream import Step
-from perps_kit.engine.engine import Cycle, Move, Paid, Published, waiting
+from perps_kit.engine.engine import Cycle, Engine, Move, Paid, Published
+from perps_kit.engine.follow import holding_of
 from perps_kit.exchange.orders import entry_order
+from perps_kit.risk.account import Holding
 from perps_kit.storage.keep import put
 from perps_kit.storage.models import Account, Equity, Tracker
+from perps_kit.trackers.ladder import Ladder
 from perps_kit.trackers.plan import CLOSED, Rules
 from runners.db.connect import Database
 from runners.errors import ConfigError
-from runners.live.accounts import sized
 from runners.live.book import keep_move, tracker_columns
 from runners.live.execution.answers import Balance, trouble
 from runners.live.execution.desk import Desk
@@ -28,6 +30,7 @@ from runners.live.execution.ledger import keep, keep_ladder, load
 from runners.live.execution.position import UNSURE, Position
 from runners.live.execution.sender import Sender
 from runners.live.execution.survey import Surveyor, astray
+from runners.live.following import Following
 from runners.live.venue import Exchange
 from runners.settings import AccountSettings
 
@@ -54,13 +57,16 @@ class LiveAccount:
         lag: float = 60.0,
         settle: float | None = None,
         console: bool = False,
+        engine: Engine | None = None,
+        minutes: int = 15,
     ):
         self.account, self.id, self.settings, self.exchange, self.db, self.rules = account, account.id, settings, exchange, db, rules
         self.desk = Desk(exchange, settle)
         self.surveyor = Surveyor(self.desk, exchange.venue)
         self.sender = Sender(self.desk, self.surveyor, db, settings.name, settings.leverage, lag, console)
         self.positions: dict[str, Position] = {}  # by signal
-        self.equity = account.start_balance
+        self.equity, self.minutes = account.start_balance, minutes
+        self.following = Following(account.id, settings, exchange.filters, rules, engine, account.start_balance)
 
     @property
     def held(self) -> set[str]:
@@ -77,6 +83,7 @@ class LiveAccount:
             raise ConfigError(f"{self.exchange.venue} says nothing about account {self.settings.name!r}: {error}; try again") from None
         async with self.db.read() as session:
             self.positions = await load(session, self.account, self.exchange.filters, self.rules)
+            await self.following.load(session)
         everything = list(self.positions.values())
         naked = [p for p in everything if not any(o.kind == "stop" and o.state == "open" for o in p.orders.values())]
         doubtful = await self.put_right(naked, sure=False)
@@ -106,9 +113,16 @@ class LiveAccount:
                 before = p.ladder
                 p.enter(self.sender.now)
                 p.arrange(self.sender.now)
-                await keep_ladder(session, p, before)
+                await self.keep(session, p, before, self.sender.now)
             await keep(session, positions)
         await self.sender.send(positions)
+
+    async def keep(self, session: AsyncSession, p: Position, before: Ladder, time: int) -> None:
+        "Write a position, and with its end what the account learns of it."
+        await keep_ladder(session, p, before)
+        if p.ladder.state >= CLOSED > before.state:
+            self.following.ended(time, p.ladder)
+            await self.following.save(session, time)
 
     async def check(self, balance: Balance) -> None:
         "Compare what the venue holds with what we believe; positions that no signal of ours explains are told of and left alone."
@@ -141,34 +155,39 @@ class LiveAccount:
 
     async def plan(self, session: AsyncSession, cycle: Cycle, steps: dict[str, list[Step]], paid: Paid) -> None:
         "Step what is open on the venue's fills, intend what it wants now, follow what is new."
-        busy = set[str]()  # symbols that take no new position
+        held = list[Holding]()
+        await self.following.heed(session)
         for p in self.positions.values():
             p.learn(steps.get(p.symbol, ()), paid)
             before = p.ladder
             p.enter(cycle.time)
-            await keep_ladder(session, p, before)
+            await self.keep(session, p, before, cycle.time)
             for a, b in p.advance():
-                await keep_move(session, Move(p.id, p.symbol, a, b), self.id)
+                await keep_move(session, Move(p.id, p.strategy, p.symbol, a, b), self.id)
+                if b.state >= CLOSED > a.state:
+                    self.following.ended(cycle.time, b)
             p.arrange(cycle.time)
-            if p.ladder.state < CLOSED and (before.leaving or not p.ladder.leaving):
-                busy.add(p.symbol)
+            if p.ladder.state < CLOSED:
+                one = holding_of(p.id, p.strategy, p.symbol, p.ladder, self.settings.leverage)
+                held.append(one._replace(leaving=one.leaving and not before.leaving))  # one that should have gone is still in the way
+        self.following.mark(cycle.time, self.equity)
         for new in cycle.published:
-            if new.candidate.symbol not in busy:
-                self.follow(session, new)
+            held += await self.follow(session, new, held)
+        await self.following.save(session, cycle.time)
         await keep(session, self.positions.values())
         self.positions = {id: p for id, p in self.positions.items() if not p.over}
         await put(session, Equity, [dict(account_id=self.id, time=cycle.time, equity=self.equity)])
 
-    def follow(self, session: AsyncSession, new: Published) -> None:
-        "One position a symbol: a further signal on the same side confirms it, on the other side finds it leaving or is left alone."
+    async def follow(self, session: AsyncSession, new: Published, held: list[Holding]) -> list[Holding]:
+        "Intend an entry if the account's rules agree; what it will hold."
         c, f = new.candidate, self.exchange.filters[new.candidate.symbol]
-        quantity = sized(self.settings, self.equity, new, f)
-        if not quantity or any(p.symbol == c.symbol and p.ladder.state < CLOSED and not p.ladder.leaving for p in self.positions.values()):
-            return
-        ladder = waiting(c.signal, c.time, f.tick, self.rules, f.step, quantity, f.min_quantity)
+        ladder = await self.following.answer(session, new, held, self.minutes)
+        if ladder is None:
+            return []
         p = self.positions[new.id] = Position(self.account.name, self.id, new.id, c.strategy, c.symbol, c.minutes, f, ladder)
         self.sender.fresh.add(p.intend(entry_order(ladder.plan), c.time).client_id)
         session.add(Tracker(signal_id=new.id, account_id=self.id, **tracker_columns(ladder)))
+        return [holding_of(p.id, p.strategy, p.symbol, ladder, self.settings.leverage)]
 
     async def perform(self) -> None:
         "Send what the cycle wrote, until the venue has acknowledged it."

@@ -16,6 +16,7 @@ from perps_kit.core.clock import iso, timeframe_of
 from perps_kit.core.registry import strategy
 from perps_kit.core.stream import Step, Stream
 from perps_kit.engine.engine import Engine
+from perps_kit.risk.memory import Memory
 from perps_kit.scoring.book import Pipeline
 from perps_kit.scoring.context import KEPT, context_features, context_of
 from perps_kit.storage import queries
@@ -41,7 +42,7 @@ class Service:
     def __init__(self, settings: Settings, db: Database, exchange: Exchange, state: ServiceState, console: bool, rules: Rules = Rules()):
         self.settings, self.db, self.exchange, self.state, self.console = settings, db, exchange, state, console
         self.strategies = named_strategies(settings)
-        self.engine = Engine(self.strategies, pipeline_of(settings), rules, exchange.ticks)
+        self.engine = Engine(self.strategies, pipeline_of(settings), rules, exchange.ticks, Memory.of(settings.memory.terms))
         context = context_features(settings.minutes)
         self.streams = {s: Stream(self.strategies, s, settings.minutes, context, KEPT) for s in settings.symbols}
         self.frames = {*next(iter(self.streams.values())).plan.own.values()} if self.streams else set()
@@ -61,6 +62,7 @@ class Service:
         self.engine.market.update({s: context for s, context in seen if context})
         async with self.db.read() as session:
             await start.resume(session, self.engine, self.settings)
+            await start.remember(session, self.engine, self.settings)
         await self.open_accounts()
         for follower in self.followers:
             await follower.recover()
@@ -78,14 +80,15 @@ class Service:
             async with self.db.write() as session:
                 row = await account_row(session, wished, self.exchange.venue, "live" if live else "paper", "USDT", self.state.time)
                 if not live:
-                    paper = PaperAccount(row, wished, self.exchange.filters, self.engine.rules)
+                    paper = PaperAccount(row, wished, self.exchange.filters, self.engine.rules, self.engine, self.settings.minutes)
                     await paper.load(session)
                     self.followers.append(paper)
                     continue
             from runners.live.orders import LiveAccount
 
             self.followers.append(LiveAccount(row, wished, self.exchange, self.db, self.engine.rules,
-                                              lag=self.settings.max_lag, settle=self.settings.venue.settle, console=self.console))
+                                              lag=self.settings.max_lag, settle=self.settings.venue.settle, console=self.console,
+                                              engine=self.engine, minutes=self.settings.minutes))
 
     async def run(self) -> None:
         "Evaluate until the replay ends or somebody stops the service."
@@ -170,10 +173,12 @@ class Service:
             await follower.before(arrival.time)
         held = {s for s, some in self.engine.tracked.items() if some}.union(*(f.held for f in self.followers))
         funding = await self.funding.of(steps, held, self.frames)
-        cycle = self.engine.cycle(arrival.time, steps, funding, late)
+        remembered, cycle = self.engine.book.memory, self.engine.cycle(arrival.time, steps, funding, late)
         async with self.db.write() as session:
             venue, ticks = self.exchange.venue, self.exchange.ticks
             await keep_cycle(session, venue, self.settings.minutes, cycle, steps, ticks, self.console, self.last)
+            if self.engine.book.memory is not remembered:
+                await start.keep_memory(session, self.engine, cycle.time)
             for follower in self.followers:
                 await follower.plan(session, cycle, steps, funding)
         self.last, self.cycles = max(self.last, arrival.time), self.cycles + 1

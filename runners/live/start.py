@@ -16,9 +16,10 @@ from perps_kit.core.clock import DAY, MINUTE, iso
 from perps_kit.core.stream import Stream
 from perps_kit.core.unit import loads
 from perps_kit.engine.engine import Engine, Tracked, end_of
+from perps_kit.risk.memory import restored, saved
 from perps_kit.scoring.book import Held
-from perps_kit.storage.keep import forget_snapshots, get_meta, load_candles, load_snapshots, save_snapshots
-from perps_kit.storage.models import Candle, SignalRow, Tracker
+from perps_kit.storage.keep import forget_snapshots, get_meta, load_candles, load_snapshots, put, save_snapshots
+from perps_kit.storage.models import Candle, MemoryState, SignalRow, Tracker
 from perps_kit.trackers.plan import CLOSED
 from runners.db.connect import Database
 from runners.errors import ConfigError
@@ -129,3 +130,22 @@ async def resume(session: AsyncSession, engine: Engine, settings: Settings) -> N
             if ladder.leaving:
                 held = held._replace(clear_at=ladder.times.last)
             engine.follow(Tracked(signal.id, signal.strategy, signal.symbol, signal.side, signal.minutes, ladder), held)
+
+
+async def remember(session: AsyncSession, engine: Engine, settings: Settings) -> None:
+    "What closed trades taught so far. A memory that cannot be read stops a live service; any other begins with an empty one and says so."
+    row = await session.get(MemoryState, "memory")
+    if row is None:
+        return
+    try:
+        engine.book.memory = restored(settings.memory.terms, row.state)
+    except ValueError as wrong:
+        if settings.mode == "live":
+            raise ConfigError(f"mode live does not trade without its memory: {wrong}") from None
+        log.error("%s; the memory begins empty", wrong)
+
+
+async def keep_memory(session: AsyncSession, engine: Engine, time: int) -> None:
+    "Write the memory, in the transaction of the trade that taught it."
+    memory: Any = engine.book.memory
+    await put(session, MemoryState, [dict(name="memory", state=saved(memory), updated_at=time)])

@@ -4,25 +4,24 @@ from dataclasses import dataclass
 from perps_kit.core.money import floor_to
 from perps_kit.exchange.filters import Filters
 from perps_kit.exchange.wire import decimals, exact
-from perps_kit.trackers.liquidation import bankruptcy_price, liquidation_price, tiers
+from perps_kit.risk.liquidation import TYPICAL, bankruptcy_price, liquidation_price
 from runners.venue.orders import Algo, Order
 
 TAKER, MAKER = 0.0005, 0.0002
 LEVERAGES = (125, 100, 50, 20, 10)      # largest leverage of each tier
-TIERS = tiers(((0.0, 0.004), (50_000.0, 0.005), (250_000.0, 0.01), (1_000_000.0, 0.025), (10_000_000.0, 0.05)), 1e12)
 
 
 def maintenance(notional: float) -> float:
     "Maintenance margin of a position of that value."
-    for tier in TIERS:
+    for tier in TYPICAL:
         if notional <= tier.cap: return notional * tier.mmr - tier.cum
-    return notional * TIERS[-1].mmr - TIERS[-1].cum
+    return notional * TYPICAL[-1].mmr - TYPICAL[-1].cum
 
 
 def largest_position(leverage: int) -> float:
     "The notional value that a leverage allows."
-    return max(tier.cap for tier, most in zip(TIERS, LEVERAGES,
-                                              strict=True) if most >= leverage) if leverage <= LEVERAGES[0] else TIERS[0].cap
+    return max(tier.cap for tier, most in zip(TYPICAL, LEVERAGES,
+                                              strict=True) if most >= leverage) if leverage <= LEVERAGES[0] else TYPICAL[0].cap
 
 
 def on_step(x: float, step: float) -> float:
@@ -124,8 +123,8 @@ class Account:
         """The price at which the position in a symbol is taken over, 0 for none (quant_spec E4; a cross position counts with the whole
         wallet)."""
         p = self.positions.get(symbol)
-        if p is None or not p.quantity or abs(p.quantity) * p.entry > TIERS[-1].cap: return 0.0
-        price = liquidation_price(1 if p.quantity > 0 else -1, abs(p.quantity), p.entry, p.margin if p.isolated else self.wallet, TIERS)
+        if p is None or not p.quantity or abs(p.quantity) * p.entry > TYPICAL[-1].cap: return 0.0
+        price = liquidation_price(1 if p.quantity > 0 else -1, abs(p.quantity), p.entry, p.margin if p.isolated else self.wallet, TYPICAL)
         return 0.0 if price != price else price
 
     def bankruptcy(self, symbol: str) -> float:

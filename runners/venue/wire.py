@@ -2,7 +2,8 @@
 from typing import TYPE_CHECKING
 
 from perps_kit.exchange.wire import exact
-from runners.venue.account import LEVERAGES, TIERS, Account, Position, maintenance
+from perps_kit.risk.liquidation import TYPICAL
+from runners.venue.account import LEVERAGES, Account, Position, maintenance
 from runners.venue.market import Market
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def brackets(symbol: str) -> dict:
     "An entry of /leverageBracket."
     rows = [{"bracket": n, "initialLeverage": leverage, "notionalCap": tier.cap, "notionalFloor": tier.floor, "maintMarginRatio": tier.mmr,
              "cum": tier.cum}
-            for n, (tier, leverage) in enumerate(zip(TIERS, LEVERAGES, strict=True), 1)]
+            for n, (tier, leverage) in enumerate(zip(TYPICAL, LEVERAGES, strict=True), 1)]
     return {"symbol": symbol, "notionalCoef": 1.0, "brackets": rows}
 
 

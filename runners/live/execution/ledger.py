@@ -106,4 +106,4 @@ async def keep(session: AsyncSession, positions: Iterable[Position]) -> None:
 async def keep_ladder(session: AsyncSession, position: Position, before: object) -> None:
     "Write the position's ladder if it has changed."
     if position.ladder is not before:
-        await keep_move(session, Move(position.id, position.symbol, before, position.ladder), position.account_id)  # type: ignore[arg-type]
+        await keep_move(session, Move(position.id, position.strategy, position.symbol, before, position.ladder), position.account_id)  # type: ignore[arg-type]

@@ -244,6 +244,29 @@ def upgrade() -> None:
         postgresql_where=sa.text("account_id IS NULL"),
     )
     op.create_table(
+        "follows",
+        sa.Column("signal_id", sa.String(32), nullable=False),
+        sa.Column("account_id", ID, nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("outcome", SHORT, nullable=False),
+        sa.Column("reason", SHORT, nullable=False),
+        sa.Column("verdicts", FACTS, nullable=False),
+        sa.Column("quantity", sa.Double(), nullable=False),
+        sa.Column("risk", sa.Double(), nullable=True),
+        sa.Column("equity", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_follows_account_id")),
+        sa.ForeignKeyConstraint(["signal_id"], ["signals.id"], name=op.f("fk_follows_signal_id")),
+        sa.PrimaryKeyConstraint("signal_id", "account_id", name=op.f("pk_follows")),
+    )
+    op.create_index("ix_follows_account_id_time", "follows", ["account_id", "time"], unique=False)
+    op.create_table(
+        "memory_state",
+        sa.Column("name", SHORT, nullable=False),
+        sa.Column("state", FACTS, nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_memory_state")),
+    )
+    op.create_table(
         "tracker_events",
         sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("tracker_id", ID, nullable=False),

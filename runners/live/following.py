@@ -1,0 +1,107 @@
+"""The account behind a follower: its money as the risk rules see it, asked and written down in the cycle's own transaction.
+
+Paper and live accounts both keep one. What it decides and what it learns is committed with the trade that it is about.
+"""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from perps_kit.engine.engine import Engine, Published
+from perps_kit.engine.follow import FOLLOWED, Follow, followed, guarded, ladder_of, order_of
+from perps_kit.exchange.filters import Filters
+from perps_kit.risk.account import Account, Holding, Terms, account_of, checked, kept
+from perps_kit.risk.liquidation import TYPICAL
+from perps_kit.risk.memory import Memory
+from perps_kit.risk.order import Grid, Scene
+from perps_kit.storage.keep import insert_new, put
+from perps_kit.storage.models import FollowRow, MemoryState
+from perps_kit.trackers.ladder import Ladder
+from perps_kit.trackers.outcome import result
+from perps_kit.trackers.plan import CLOSED, Rules
+from runners.errors import ConfigError
+from runners.settings import AccountSettings
+
+log = logging.getLogger(__name__)
+
+
+def grid_of(f: Filters) -> Grid:
+    "The venue's bounds as the rules read them."
+    return Grid(f.tick, f.step, f.min_quantity, f.max_quantity, f.min_notional)
+
+
+class Following:
+    "An account that answers to signals."
+
+    def __init__(self, id: int, settings: AccountSettings, filters: dict[str, Filters], rules: Rules, engine: Engine | None,
+                 balance: float):
+        self.id, self.name, self.rules, self.engine = id, settings.name, rules, engine
+        self.terms: Terms = checked(settings.terms._replace(fee=rules.fee))
+        self.grids = {symbol: grid_of(f) for symbol, f in filters.items()}
+        self.account, self.written = Account.of(balance), None
+
+    async def load(self, session: AsyncSession) -> None:
+        "Take up what was written; a state that cannot be read is a ConfigError, for money hangs on it."
+        row = await session.get(MemoryState, f"account|{self.name}")
+        if row is None:
+            return
+        try:
+            self.account = account_of(row.state)
+        except ValueError as wrong:
+            raise ConfigError(f"account {self.name!r}: {wrong}") from None
+        self.written = self.account
+
+    async def save(self, session: AsyncSession, time: int) -> None:
+        "Write the account if it has changed; a halt or a resumption from outside is honoured at the next cycle."
+        if self.account._replace(holdings=()) != self.written:
+            self.written = self.account._replace(holdings=())
+            await put(session, MemoryState, [dict(name=f"account|{self.name}", state=kept(self.account), updated_at=time)])
+
+    async def heed(self, session: AsyncSession) -> None:
+        "What `perps-kit account` left since the last cycle: a halt, a resumption, money that came or went."
+        row = await session.get(MemoryState, f"switch|{self.name}")
+        if row is None:
+            return
+        halted, moved = row.state["halted"], float(row.state["moved"])
+        self.account = self.account.moved(moved)
+        if halted is not None:
+            self.account = self.account._replace(halted=True) if halted else self.account.resumed()
+        await session.delete(row)
+        log.warning("account %s: %s, %+.2f", self.name, {None: "as before", True: "halted", False: "resumed"}[halted], moved)
+
+    def ended(self, time: int, ladder: Ladder) -> None:
+        "Book a position that is over; one that never began costs nothing."
+        if ladder.state == CLOSED:
+            made = result(ladder)
+            self.account = self.account.closed(time, made.net, made.result)
+
+    def mark(self, time: int, equity: float) -> None:
+        "The equity at a close."
+        before = self.account.halted
+        self.account = guarded(self.account.marked(time, equity), self.terms)
+        if self.account.halted and not before:
+            log.error("account %s fell %.1f %% below its peak and is halted: perps-kit account resume %s", self.name,
+                      100 * self.account.drawdown, self.name)
+
+    async def answer(self, session: AsyncSession, new: Published, holdings: Iterable[Holding], minutes: int) -> Ladder | None:
+        "Ask the rules about a published signal and keep what they said; the account's own waiting ladder if it follows."
+        c, engine = new.candidate, self.engine
+        self.account = self.account._replace(holdings=tuple(holdings))
+        memory: Any = engine.book.memory if engine else None
+        grid, market = self.grids[c.symbol], engine.market if engine else {}
+        scene = Scene(self.account, self.terms, grid, TYPICAL, market, memory if isinstance(memory, Memory) else None, minutes)
+        order, said = followed(order_of(new.id, c, new.final, new.ladder), scene)
+        await insert_new(session, FollowRow, [row_of(said, self.id)])
+        if said.outcome != FOLLOWED:
+            log.info("%s does not follow %s: %s", self.name, new.id[:8], said.verdicts[-1].reason)
+            return None
+        self.account = self.account.entered(c.time, c.symbol)
+        return ladder_of(order, c.signal, grid, self.rules)
+
+
+def row_of(said: Follow, account_id: int) -> dict[str, Any]:
+    "The columns of an answer."
+    facts = {k: v for k, v in said._asdict().items() if k not in ("id", "symbol", "side", "verdicts")}
+    return facts | dict(signal_id=said.id, account_id=account_id, verdicts=[v._asdict() for v in said.verdicts])
