@@ -89,7 +89,8 @@ def run(
     if begin >= last:
         raise ConfigError(f"the candles end at {iso(last)}, before the first strategy can speak at {iso(begin)}: give more of them")
     with tempfile.TemporaryDirectory(prefix="perps-parity-", ignore_cleanup_errors=True) as folder:
-        found, rows = asyncio.run(serve(strategies, minutes, data, list(bars), first, begin, last, mode, Path(folder), quiet, memory, terms))
+        span = (first, begin, last)
+        found, rows = asyncio.run(serve(strategies, minutes, data, list(bars), *span, mode, Path(folder), quiet, memory, terms))
     pipeline, policy = Pipeline(enabled=frozenset(strategies)), memory_of(memory, strategies).terms
     whole = portfolio(strategies, bars, terms.terms, pipeline, funding=funding, grids=rows["grids"], policy=policy)
     compare(found, whole.reference, rows, funding, mode)
@@ -115,7 +116,8 @@ def memory_of(wished: str, strategies: dict[str, Any]) -> "MemorySettings":
     "The memory's settings: the usual ones, those that bind every strategy, or none."
     from runners.settings import MemorySettings
 
-    return MemorySettings(policy="off" if wished == "off" else "memory_s2", strategies=tuple(sorted(strategies)) if wished == "all" else None)
+    bound = tuple(sorted(strategies)) if wished == "all" else None
+    return MemorySettings(policy="off" if wished == "off" else "memory_s2", strategies=bound)
 
 
 def as_told(bars: Bars) -> Bars:
@@ -188,8 +190,9 @@ async def rows_of(db: Any) -> dict[str, Any]:
         fills = list(await session.scalars(select(Fill)))
         follows = {f.signal_id: f for f in await session.scalars(select(FollowRow))}
         equity = {e.time: e.equity for e in await session.scalars(select(Equity).order_by(Equity.time))}
-    return dict(follows=follows, equity=equity, signals=signals, decisions=decisions, events=events, reference={t.signal_id: t for t in trackers if t.account_id is None},
-                accounts={t.signal_id: t for t in trackers if t.account_id is not None}, orders=orders, fills=fills)
+    reference, accounts = ({t.signal_id: t for t in trackers if (t.account_id is None) is own} for own in (True, False))
+    return dict(signals=signals, decisions=decisions, events=events, reference=reference, accounts=accounts, follows=follows,
+                equity=equity, orders=orders, fills=fills)
 
 
 def compare(found: Found, result: Result, rows: dict[str, Any], funding: dict[str, Any], mode: str) -> None:

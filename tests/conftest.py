@@ -1,15 +1,23 @@
 "Fixtures for all tests."
+import itertools
 import os
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+LEDGERS = itertools.count()
 
 
 def pytest_configure() -> None:
     "Tests see none of the settings of whoever starts them."
     for name in [name for name in os.environ if name.startswith("PERPS_")]: del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def no_ledger_but_a_new_one(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    "Every test writes its trials into a file of its own, which is made when something is written."
+    monkeypatch.setenv("PERPS_LEDGER", f"sqlite:///{tmp_path_factory.getbasetemp()}/ledgers/{next(LEDGERS)}.db")
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from perps_kit.backtest.run import backtest
+from perps_kit.backtest.portfolio import portfolio
 from perps_kit.core.features import plan_of
 from perps_kit.core.registry import strategy
+from perps_kit.risk.account import Terms
 from perps_kit.scoring.book import Pipeline
 from runners import parity
 from runners.cli.research import candles, together
@@ -23,13 +24,14 @@ SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
 def both(tmp_path_factory):
     "All strategies of quarter hours together, through both sides: what the service left, and the backtest's result."
     all_of_them = {name: strategy(name) for name in together()}
-    bars, funding, ticks = candles(None, SYMBOLS, "15m", **SPAN)
+    bars, funding, _ = candles(None, SYMBOLS, "15m", **SPAN)
     first, last = int(bars["ETHUSDT"].open_time[0]), int(bars["ETHUSDT"].close_time[-1])
     begin = first + plan_of(all_of_them, 15).warmup("action_price") * 900_000
     folder = tmp_path_factory.mktemp("parity")
-    found, rows = asyncio.run(parity.serve(all_of_them, 15, None, SYMBOLS, first, begin, last, "live", folder, True))
-    run = backtest(all_of_them, bars, Pipeline(enabled=frozenset(all_of_them)), funding=funding, ticks=ticks)
-    return found, rows, run, funding
+    account, policy = parity.account_settings({}), parity.memory_of("usual", all_of_them).terms
+    found, rows = asyncio.run(parity.serve(all_of_them, 15, None, SYMBOLS, first, begin, last, "live", folder, True, "usual", account))
+    run = portfolio(all_of_them, bars, Terms(), Pipeline(enabled=frozenset(all_of_them)), funding=funding, grids=rows["grids"], policy=policy)
+    return found, rows, run.reference, funding
 
 
 def compared(both, rows=None):
@@ -70,6 +72,51 @@ def test_the_smallest_difference_is_found_and_shown_with_both_sides(both, spoil)
         rows["signals"] = {k: v for k, v in rows["signals"].items() if k != id}
     found = compared(both, rows)
     assert not found.equal and found.difference and found.backtest != found.service and "parity is broken" in found.text()
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory):
+    "A paper account under every rule, its memory binding every strategy, through both sides."
+    all_of_them = {name: strategy(name) for name in together()}
+    bars, funding, _ = candles(None, SYMBOLS, "15m", **SPAN)
+    first, last = int(bars["ETHUSDT"].open_time[0]), int(bars["ETHUSDT"].close_time[-1])
+    begin, folder = first + plan_of(all_of_them, 15).warmup("action_price") * 900_000, tmp_path_factory.mktemp("account")
+    wished = parity.account_settings(dict(drawdown=1.0, adaptive=True, reward=True))
+    found, rows = asyncio.run(parity.serve(all_of_them, 15, None, SYMBOLS, first, begin, last, "paper", folder, True, "all", wished))
+    pipeline, policy = Pipeline(enabled=frozenset(all_of_them)), parity.memory_of("all", all_of_them).terms
+    return found, rows, portfolio(all_of_them, bars, wished.terms, pipeline, funding=funding, grids=rows["grids"], policy=policy), funding
+
+
+def test_an_account_answers_sizes_and_is_worth_the_same_on_both_sides_at_every_close(account):
+    found = parity.Found(account[0].cycles, account[0].span)
+    parity.compare(found, account[2].reference, account[1], account[3], "paper")
+    parity.compare_account(found, account[2], account[1])
+    assert found.equal, found.text()
+    assert found.counts["positions of the account"] >= 10 and found.counts["equity of the account at a close"] > 5_000
+    reasons = {f.reason for f in account[2].follows} | {d.reason for d in account[2].reference.decisions}
+    assert {"", "correlation"} <= reasons and reasons & {"pause", "quota", "symbol_rest", "threshold"}  # the rules were asked in earnest
+
+
+@pytest.mark.parametrize("spoil", ["answer", "quantity", "equity", "position"])
+def test_a_difference_of_the_account_is_found(account, spoil):
+    rows, found = dict(account[1]), parity.Found()
+    if spoil == "answer":
+        rows["follows"] = dict(list(rows["follows"].items())[1:])
+    elif spoil == "quantity":
+        id, row = next((k, f) for k, f in rows["follows"].items() if f.quantity > 0)
+        changed = copy.copy(row)
+        changed.__dict__ = dict(changed.__dict__, quantity=row.quantity * (1 + 1e-15))
+        rows["follows"] = rows["follows"] | {id: changed}
+    elif spoil == "equity":
+        time, value = list(rows["equity"].items())[-1]
+        rows["equity"] = rows["equity"] | {time: value + 1e-9}
+    else:
+        id = next(t.id for t in account[2].trades)
+        changed = copy.copy(rows["accounts"][id])
+        changed.__dict__ = dict(changed.__dict__, ladder=changed.ladder.replace("1", "2", 1))
+        rows["accounts"] = rows["accounts"] | {id: changed}
+    parity.compare_account(found, account[2], rows)
+    assert not found.equal and found.backtest != found.service
 
 
 def test_too_few_candles_are_refused():

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .run import Lane, features_at, lanes, market_at, row_at, walk
+from .run import Lane, Rows, lanes, market_at, walk
 from ..core.bar import Bars, DataError
 from ..core.clock import MINUTE, iso, parse_time, timeframe_of
 from ..core.decision import Decision, Verdict
@@ -75,7 +75,7 @@ def explain(symbol: str, at: int | str, bars: Bars | dict[str, Bars], wished: di
     close = int(closes[np.searchsorted(closes, time, side="right") - 1])
     past = {s: b[b.close_time <= close] for s, b in by_symbol.items()}
     named = usual(by_symbol[symbol].minutes) if wished is None else wished
-    found = lanes(named, {s: b for s, b in past.items() if len(b)}, funding, compiled)
+    found = lanes(named, {s: b for s, b in past.items() if len(b)}, funding, compiled, keep=True)
     mine = [one for one in found if one.bars.symbol == symbol]
     book = Book()
     if pipeline.leader not in past: pipeline = pipeline._replace(leader="")
@@ -100,7 +100,8 @@ def said(one: Lane, close: int) -> tuple[Candidate | None, str]:
     stretch = int(np.searchsorted(one.starts, i, side="right")) - 1
     columns, j = one.ground.stretches[stretch][1], i - one.starts[stretch]
     if j < 1: return None, "warming"
-    now, was, asks = row_at(one.strategy, columns, j), row_at(one.strategy, columns, j - 1), columns.plan(one.strategy).columns["it"]
+    rows = Rows(one.strategy, columns)
+    now, was, asks = rows.at(j), rows.at(j - 1), rows.plan.columns["it"]
     needs = [c._replace(node=k) for k, c in enumerate(asks, 1)]
     if not (known(list(now), tuple(needs)) and known(list(was), tuple(needs))): return None, "warming"
     if now.bar.synthetic: return None, "quiet"
@@ -133,6 +134,6 @@ def answer(one: Lane, close: int, c: Candidate | None, why: str, d: Decision | N
 def seen(one: Lane, i: int) -> dict[str, Any]:
     "The features of bar i under the names of templates."
     stretch = int(np.searchsorted(one.starts, i, side="right")) - 1
-    features = features_at(one.strategy, one.ground.stretches[stretch][1], i - one.starts[stretch])
+    features = Rows(one.strategy, one.ground.stretches[stretch][1]).features(i - one.starts[stretch])
     bar = {f"bar_{k}": v for k, v in one.bars[i]._asdict().items()}
     return {k.replace(".", "_"): v for k, v in features.items()} | bar | dict(entry=one.bars[i].close)

@@ -8,6 +8,7 @@ __all__ = ['COLUMNS', 'DataError', 'Bar', 'check_bar', 'Bars']
 # %% ../../nbs/00_core/02_bar.ipynb #bar-imports
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
+from functools import cached_property
 from math import inf, isfinite, nan
 from typing import NamedTuple, overload
 
@@ -66,7 +67,7 @@ class Bars:
     trades: np.ndarray
     synthetic: np.ndarray       # bool
 
-    @property
+    @cached_property
     def close_time(self) -> np.ndarray: return self.open_time + self.minutes * MINUTE
 
     def __len__(self) -> int: return len(self.open_time)

@@ -6,6 +6,7 @@
 __all__ = ['Columns', 'Signals', 'empty_parts', 'signals_of', 'leaves_of']
 
 # %% ../../nbs/00_core/12_columns.ipynb #columns-imports
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import nan
 from typing import Any
@@ -26,6 +27,7 @@ class Columns:
 
     def __init__(self, bars: Bars, compiled: bool | None = None):
         self.bars, self.compiled = bars, have_numba() if compiled is None else compiled
+        self.folds = 0                              # nodes that were folded so far
         self._known: dict[str, np.ndarray] = {}     # by the key of the node
         self._held: dict[tuple[str, int], np.ndarray] = {}
         self._bars: dict[int, Bars] = {}
@@ -76,7 +78,7 @@ class Columns:
         return self._known[node.key]
 
     def _fold(self, plan: Plan, node: Node) -> np.ndarray:
-        bars, extra, names = self.inputs(node.minutes), [], []
+        self.folds, bars, extra, names = self.folds + 1, self.inputs(node.minutes), [], []
         for source in node.inputs:
             if source.node < 0: names.append(source.field or "bar")
             else:
@@ -96,6 +98,7 @@ class Columns:
             places[i] = len(nodes)
             nodes.append(node._replace(inputs=tuple(Source(places.get(s.node, -1), s.field) for s in node.inputs)))
         if not nodes: return
+        self.folds += len(nodes)
         widths = [len(output_fields(type(node.unit))) for node in nodes]
         out = np.empty((sum(widths), len(self.bars)))
         fused_loop(nodes, self.compiled)(tuple(fresh(node.unit) for node in nodes), *self.inputs(plan.minutes), out)
@@ -111,6 +114,18 @@ class Columns:
             for row, values in zip(held, column, strict=True): row[known:] = values[at[known:]]
             self._held[key] = held
         return self._held[key]
+
+    def forget(self, keys: Collection[str]) -> None:
+        "Give back the columns of the nodes with these keys; who asks for one again has it folded again."
+        for key in keys: self._known.pop(key, None)
+        for key in [key for key in self._held if key[0] in keys]: del self._held[key]
+
+    @property
+    def nbytes(self) -> dict[str, int]:
+        "Bytes that each node's columns take, by its key."
+        taken = {key: rows.nbytes for key, rows in self._known.items()}
+        for (key, _), rows in self._held.items(): taken[key] += rows.nbytes
+        return taken
 
     def known_at(self, minutes: int, on: int) -> np.ndarray:
         "For each bar of `on` minutes the index of the last bar of a higher timeframe that had closed by its own close; -1: none."

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from runners.cli import account, data, db, job, research, service, strategies
+from runners.cli import account, data, db, experiments, job, portfolio, research, service, strategies
 
 app = typer.Typer(name="perps-kit", no_args_is_help=True, pretty_exceptions_enable=False,
                   context_settings=dict(help_option_names=["-h", "--help"]),
@@ -16,6 +16,13 @@ app = typer.Typer(name="perps-kit", no_args_is_help=True, pretty_exceptions_enab
 app.command()(service.demo)
 app.command()(service.run)
 app.command()(research.backtest)
+app.command()(experiments.evaluate)
+app.command()(experiments.sweep)
+app.command()(experiments.walkforward)
+app.command()(experiments.compare)
+app.command()(experiments.ledger)
+app.command()(experiments.experiment)
+app.command()(portfolio.portfolio)
 app.command()(research.parity)
 app.command()(research.units)
 app.command()(strategies.strategies)

@@ -1,21 +1,20 @@
 "`perps-kit account`: what an account is worth, what halted it, and the hand that lets it go on."
 
-import asyncio
 import json
 from typing import Annotated, Any
 
 import typer
 
+from runners.cli.db import DEFAULT, AsJson, Url, run
+
 app = typer.Typer(no_args_is_help=True, help="Accounts of a service: list, halt, resume, tell of money that came or went.")
 Name = Annotated[str, typer.Argument(help="Name of the account in the settings.")]
-Database = Annotated[str, typer.Option("--database", help="Address of the service's database.")]
-HERE = "sqlite:///var/perps.db"
 
 
 @app.command("list")
-def listed(database: Database = HERE, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+def listed(url: Url = DEFAULT, as_json: AsJson = False) -> None:
     "Every account: equity, today's change, drawdown, whether it is halted."
-    rows = asyncio.run(accounts(database))
+    rows = run(accounts(url))
     if as_json:
         typer.echo(json.dumps(rows))
         return
@@ -28,16 +27,16 @@ def listed(database: Database = HERE, as_json: Annotated[bool, typer.Option("--j
 
 
 @app.command()
-def halt(name: Name, database: Database = HERE) -> None:
+def halt(name: Name, url: Url = DEFAULT) -> None:
     "No entries from the next close on; what is open is followed to its end."
-    asyncio.run(switched(database, name, halted=True))
+    run(switched(url, name, halted=True))
     typer.echo(f"{name} enters nothing from the next close on, until: perps-kit account resume {name}")
 
 
 @app.command()
-def resume(name: Name, database: Database = HERE) -> None:
+def resume(name: Name, url: Url = DEFAULT) -> None:
     "Let a halted account go on from the next close; drawdowns count from its equity then."
-    asyncio.run(switched(database, name, halted=False))
+    run(switched(url, name, halted=False))
     typer.echo(f"{name} goes on from the next close")
 
 
@@ -45,10 +44,10 @@ def resume(name: Name, database: Database = HERE) -> None:
 def moved(
     name: Name,
     amount: Annotated[float, typer.Argument(help="Quote currency that came in or, negative, went out.")],
-    database: Database = HERE,
+    url: Url = DEFAULT,
 ) -> None:
     "Tell of a deposit or a withdrawal, so that it counts neither as gain nor as loss."
-    asyncio.run(switched(database, name, moved=amount))
+    run(switched(url, name, moved=amount))
     typer.echo(f"{name}: {amount:+,.2f} counts from the next close on")
 
 
@@ -94,7 +93,7 @@ async def switched(address: str, name: str, halted: bool | None = None, moved: f
             if name not in names:
                 raise ConfigError(f"there is no account {name!r} in this database: it has {', '.join(names) or 'none'}")
             waiting = await session.get(MemoryState, f"switch|{name}")
-            before = waiting.state if waiting else dict(halted=None, moved=0.0)
+            before: dict[str, Any] = waiting.state if waiting else dict(halted=None, moved=0.0)
             state = dict(halted=before["halted"] if halted is None else halted, moved=before["moved"] + moved)
             await put(session, MemoryState, [dict(name=f"switch|{name}", state=state, updated_at=wall.time_ns() // 1_000_000)])
     finally:

@@ -106,18 +106,22 @@ def backtest(
     end: Moment = None,
     as_json: Json = False,
     trades: Annotated[bool, typer.Option(help="List every trade.")] = False,
+    save: Annotated[Path | None, typer.Option("--save", help="Write an experiment file that reproduces this run.")] = None,
 ) -> None:
-    "Backtest a strategy: costs, sample size, intervals, and both readings of ambiguous bars."
+    "Backtest a strategy: costs, sample size, intervals, and both readings of ambiguous bars. The ledger of trials keeps it."
     from perps_kit.backtest.run import lanes, walk
     from perps_kit.core.clock import timeframe_of
     from perps_kit.trackers.plan import TARGET_FIRST, Rules
     from runners import listing
+    from runners.cli.experiments import judged, one_sentence, saved
 
     it = chosen(strategy, param)
     bars, funding, ticks = candles(data, symbol, timeframe_of(it.minutes), start, end)
     found = lanes(it, bars, funding, over=tracked(not as_json))
     low, high = (walk(found, rules=rules, ticks=ticks) for rules in (Rules(), Rules(policy=TARGET_FIRST)))
-    report = listing.report(low, high, it)
+    with one_sentence():
+        report = judged(listing.report(low, high, it), low, strategies={strategy: it}, bars=bars, funding=funding, ticks=ticks)
+        if save: saved(save, low, data, {strategy: it}, bars, funding, ticks)
     if as_json:
         typer.echo(json.dumps(report | dict(trades=listing.trade_rows(low)), allow_nan=False))
         return
@@ -144,7 +148,8 @@ def parity(
     start: Moment = None,
     end: Moment = None,
     as_json: Json = False,
-    mode: Annotated[str, typer.Option(help="live: orders at the replay venue as well; paper: a paper account, its equity at every close.")] = "live",
+    mode: Annotated[str, typer.Option(
+        help="live: orders at the replay venue as well; paper: a paper account, its equity at every close.")] = "live",
     memory: Annotated[str, typer.Option(help="Strategies that the adaptive memory binds: usual, all or off.")] = "usual",
     account: Annotated[list[str] | None, typer.Option(
         help="A term of the account as name=value, such as drawdown=0.9; may be given several times.")] = None,
