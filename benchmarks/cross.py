@@ -51,7 +51,7 @@ def by_hand(open, high, low, close, volume, fast_n, slow_n, surge, rsi_low, rsi_
     "Fills `out` with rows of COLUMNS, one a trade; how many there are, and what they made. Nothing here can be reused, saved or stepped."
     n, found, total = len(close), 0, 0.0
     fast = slow = gain = loss = atr = volumes = 0.0
-    a, b = 2.0 / (fast_n + 1), 2.0 / (slow_n + 1)
+    a, b, c = 2.0 / (fast_n + 1), 2.0 / (slow_n + 1), 1.0 / 14.0
     side, entered, signal = 0, 0, 0
     entry = stop = target = risk = 0.0
     wish = 0
@@ -80,11 +80,11 @@ def by_hand(open, high, low, close, volume, fast_n, slow_n, surge, rsi_low, rsi_
             last = close[i - 1]
             up, down = max(x - last, 0.0), max(last - x, 0.0)
             reach = max(hi, last) - min(lo, last)
-            if i > 14: gain, loss, atr = gain + (up - gain) / 14.0, loss + (down - loss) / 14.0, atr + (reach - atr) / 14.0
+            if i > 14: gain, loss, atr = gain + (up - gain) * c, loss + (down - loss) * c, atr + (reach - atr) * c
             else:
                 gain, loss, atr = gain + up, loss + down, atr + reach
                 if i == 14: gain, loss, atr = gain / 14.0, loss / 14.0, atr / 14.0
-        usual = volumes / 20.0
+        usual = volumes * 0.05
         volumes += volume[i] - (volume[i - 20] if i >= 20 else 0.0)
         if i < max(21, slow_n) or side != 0: continue
         above = fast > slow

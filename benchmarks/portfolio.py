@@ -1,5 +1,6 @@
 "The whole pipeline over one account: how time and memory grow with symbols, bars and strategies; each run in a process of its own."
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,8 +13,7 @@ from benchmarks.measure import ROOT, Line, peak_memory
 from perps_kit.core.bar import Bars
 
 YEARS = 70_080      # bars of 15 minutes in two years
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "DOGEUSDT", "LINKUSDT", "UNIUSDT", "ADAUSDT", "AVAXUSDT", "DOTUSDT", "ATOMUSDT",
-           "NEARUSDT", "APTUSDT", "SUIUSDT", "ARBUSDT", "OPUSDT", "AAVEUSDT", "LDOUSDT", "FETUSDT")
+SYMBOLS = [f"{coin}USDT" for coin in "BTC ETH SOL BNB XRP DOGE LINK UNI ADA AVAX DOT ATOM NEAR APT SUI ARB OP AAVE LDO FET".split()]
 CHILD = "import sys; from benchmarks.portfolio import child; child(*map(int, sys.argv[1:]))"
 
 
@@ -48,9 +48,8 @@ def child(symbols: int, bars: int, count: int) -> None:
     folded = process_time()
     run = invested(found, Terms(drawdown=1.0), Pipeline(enabled=frozenset(named)))
     done = process_time()
-    import os
-    print(json.dumps(dict(fold=folded - began, account=done - folded, signals=len(run.reference.trades), decisions=len(run.reference.decisions),
-                          trades=len(run.trades), memory=peak_memory(os.getpid()))))
+    counts = dict(signals=len(run.reference.trades), decisions=len(run.reference.decisions), trades=len(run.trades))
+    print(json.dumps(counts | dict(fold=folded - began, account=done - folded, memory=peak_memory(os.getpid()))))
 
 
 def measured(symbols: int, bars: int, strategies: int) -> dict:
@@ -65,10 +64,12 @@ def lines() -> list[Line]:
     total = (lambda run: run["fold"] + run["account"])
     told = f"{whole['decisions']:,} decisions, {whole['signals']:,} signals, {whole['trades']:,} trades"
     found = [Line("20 symbols, all strategies of quarter hours, two years", total(whole), "s CPU", note=told),
-             Line("of that columns and signals", whole["fold"], "s CPU"), Line("of that gates, memory, rules and positions", whole["account"], "s CPU"),
+             Line("of that columns and signals", whole["fold"], "s CPU"),
+             Line("of that gates, memory, rules and positions", whole["account"], "s CPU"),
              Line("peak memory", whole["memory"], "MB")]
     for what, smaller, factor in (("half the symbols", (10, YEARS, 0), 2), ("a quarter of the symbols", (5, YEARS, 0), 4),
                                   ("half the bars", (20, YEARS // 2, 0), 2), ("five of the strategies", (20, YEARS, 5), 2)):
         part = measured(*smaller)
-        found.append(Line(f"{what}: the whole costs", total(whole) / total(part), "times as much", note=f"{factor} is linear; {part['memory']:.0f} MB"))
+        note = f"{factor} is linear; {part['memory']:.0f} MB"
+        found.append(Line(f"{what}: the whole costs", total(whole) / total(part), "times as much", note=note))
     return found

@@ -9,6 +9,7 @@ __all__ = ['Gate', 'GATES', 'Rival', 'Asked', 'ask', 'data_gate', 'enabled_gate'
            'judge', 'closed_by', 'judge_all']
 
 # %% ../../nbs/40_scoring/10_gates.ipynb #gates-imports
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -245,7 +246,8 @@ def judge_all(candidates: list[Candidate], strategies: dict[str, Any], pipeline:
     asked.sort(key=lambda pair: (first(pair[0].strategy), -pair[1].score.final, pair[0].symbol, pair[0].strategy, pair[0].signal.side))
     before = gates[:gates.index(conflict_gate)] if conflict_gate in gates else gates
     rivals: dict[str, tuple[Rival, ...]] = {}
+    crowded = {symbol for symbol, n in Counter(c.symbol for c in candidates).items() if n > 1}     # who is alone has no rival
     for c, a in asked:
-        if all(v.passed for gate in before for v in gate(c, a)):
+        if c.symbol in crowded and all(v.passed for gate in before for v in gate(c, a)):
             rivals[c.symbol] = (*rivals.get(c.symbol, ()), Rival(c.signal.side, c.strategy, a.score.final))
     return [(c, judge(c, a._replace(rivals=rivals.get(c.symbol, ())), gates, explain)) for c, a in asked]
