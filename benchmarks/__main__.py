@@ -1,19 +1,38 @@
-"`python -m benchmarks [fold] [start] [service]`: measure, print a table, and write the same as JSON to benchmarks/results.json."
+"`python -m benchmarks [GROUP...]`: measure, print a table, and write the same as JSON to benchmarks/results.json, the other groups left as they are."
 import argparse
 import json
 import os
 import platform
 from dataclasses import asdict
 from importlib import import_module
+from importlib.util import find_spec
+from math import isnan
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measure import ROOT, Line, table
 
 GROUPS = dict(fold="Signals of the EMA scalper over years of candles (CPU time)",
+              backtest="A backtest, and a thousand of them (CPU time)",
               strategies="All strategies together (CPU time)", indicators="Indicators (CPU time)",
+              evaluation="Evaluation (CPU time)", portfolio="The portfolio (CPU time)", dask="Jobs on more than one process",
               book="The order book (CPU time)",
               start="A start", service="The service")
+MODULES = dict(dask="dask_jobs")        # where the module has another name than its group
 os.environ.setdefault("PERPS_CACHE", str(ROOT / ".cache" / "loops"))
+
+
+def plain(line: Line) -> dict[str, Any]:
+    "For JSON, which knows no nan: what was not measured is null."
+    return {key: None if isinstance(x, float) and isnan(x) else x for key, x in asdict(line).items()}
+
+
+def merged(path: Path, results: dict[str, list[Line]]) -> dict[str, Any]:
+    "The facts of a file with these groups in the place of its own; each group carries the machine that measured it."
+    machine = dict(python=platform.python_version(), machine=platform.machine(), cores=os.cpu_count())
+    before = json.loads(path.read_text())["results"] if path.exists() else {}
+    both = before | {name: [plain(x) for x in lines] for name, lines in results.items()}
+    return dict(machine=machine, results={name: both[name] for name in (*GROUPS, *both) if name in both})
 
 
 def main() -> None:
@@ -23,12 +42,14 @@ def main() -> None:
     chosen = p.parse_args()
     results: dict[str, list[Line]] = {}
     for name in chosen.groups or GROUPS:
+        module = f"benchmarks.{MODULES.get(name, name)}"
+        if find_spec(module) is None:
+            print(f"{name} is left out: there is no {module}")
+            continue
         print(f"measuring {name} ...", flush=True)
-        results[name] = import_module(f"benchmarks.{name}").lines()
+        results[name] = import_module(module).lines()
     for name, lines in results.items(): print(f"\n{GROUPS[name]}\n{table(lines)}")
-    machine = dict(python=platform.python_version(), machine=platform.machine(), cores=os.cpu_count())
-    facts = dict(machine=machine, results={name: [asdict(x) for x in lines] for name, lines in results.items()})
-    chosen.out.write_text(json.dumps(facts, indent=1) + "\n")
+    chosen.out.write_text(json.dumps(merged(chosen.out, results), indent=1, allow_nan=False) + "\n")
     print(f"\nThe same as JSON: {chosen.out}")
 
 

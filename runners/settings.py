@@ -78,7 +78,7 @@ class AccountSettings(Part):
     sizing: Literal["risk", "percent"] = "risk"
     share: float = Field(default=0.05, gt=0, le=1)  # with sizing percent: part of the equity that becomes the margin
     leverage: int = Field(default=10, ge=1, le=20)
-    most_notional: float = Field(default=1.0, gt=0)  # value of a position, times equity and leverage
+    most_notional: float = Field(default=1.0, gt=0, le=1)  # value of a position, times equity and leverage
     most_margin: float = Field(default=0.25, gt=0, le=1)  # margin of a position, of the free balance
     least_balance: float = Field(default=50.0, ge=0)
     adaptive: bool = False  # whether wins raise and losses lower the size
@@ -89,7 +89,7 @@ class AccountSettings(Part):
     open_risk: float = Field(default=0.05, gt=0, le=1)  # of all positions together
     trades_a_day: int = Field(default=10, ge=1)
     entries_an_hour: int = Field(default=3, ge=1)
-    between: float = Field(default=15.0, ge=0)  # minutes between two entries of a symbol
+    between: float = Field(default=15.0, ge=0, le=60)  # minutes between two entries of a symbol
     classes: tuple[Literal["LOW", "MEDIUM", "HIGH"], ...] = ("LOW", "MEDIUM", "HIGH")  # risk classes that it takes
     correlation: bool = True  # whether positions that move together are refused
 

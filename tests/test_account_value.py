@@ -125,7 +125,7 @@ class Events:
     "Deposits, closes, trades and entries in the order in which they came, and nothing else; money in exact fractions."
 
     def __init__(self, deposit):
-        self.rows = [("begin", 0, Fraction(deposit))]
+        self.rows: list[tuple] = [("begin", 0, Fraction(deposit))]
 
     def money(self, kinds, until=None):
         "Running sums of what moved money; `mark` sets it."

@@ -1,4 +1,4 @@
-"What a backtest does not prove: each objection, each reason for a missing figure, and the odds of a Sharpe ratio."
+"What a backtest does not prove: each objection, and each reason for a missing figure."
 
 import warnings
 from math import isnan
@@ -8,7 +8,7 @@ import pytest
 from fixtures.candles import QUARTER
 from told import BUY, FREELY, QUIET, Told
 
-from perps_kit.backtest.evidence import CHECKS, deflated, evidence, halves, luck, probable, undefined
+from perps_kit.backtest.evidence import CHECKS, Paper, evidence, halves, undefined
 from perps_kit.backtest.report import report, table
 from perps_kit.backtest.run import backtest
 from perps_kit.core.bar import Bars
@@ -26,31 +26,13 @@ def market(n: int, every: int, up: float, jitter: float = 0.0, seed: int = 3) ->
 
 
 def of(bars: Bars, **more):
-    run = backtest({"told": Told()}, bars, FREELY, rules=Rules(patience=0), compiled=False, **more)
+    run = backtest({"told": Told()}, bars, FREELY, compiled=False, **dict(rules=Rules(patience=0)) | more)
     return run, report(run)
 
 
 def paid(bars: Bars) -> dict[str, Funding]:
     times = np.arange(0, int(bars.close_time[-1]), 8 * 3_600_000)
     return {"BTCUSDT": Funding.of("BTCUSDT", times, np.full(len(times), 1e-5))}
-
-
-def test_the_vectors_of_the_specification():
-    assert luck(1, 1.0) == 0.0 and luck(10, 1.0) == pytest.approx(1.57460, abs=1e-5) and luck(100, 1.0) == pytest.approx(2.53060, abs=1e-5)
-    assert probable(2.5 / 250**0.5, luck(100, 0.5 / 250), 1250, -3.0, 10.0) == pytest.approx(0.90040, abs=1e-5)
-    assert isnan(probable(1.0, 0.0, 1)) and isnan(probable(3.0, 0.0, 100, skew=3.0, kurtosis=1.0))
-
-
-def test_more_trials_ask_for_more():
-    r = np.random.default_rng(1).normal(0.001, 0.01, 400)
-    odds = [deflated(r, n, 0.01) for n in (1, 10, 1000)]
-    assert odds == sorted(odds, reverse=True) and isnan(deflated(r[:20])) and isnan(deflated(np.zeros(100)))
-
-
-def test_probable_agrees_with_quantstats():
-    quantstats, pandas = pytest.importorskip("quantstats"), pytest.importorskip("pandas")
-    r = pandas.Series(np.random.default_rng(2).normal(0.001, 0.01, 800))
-    assert deflated(r.to_numpy()) == pytest.approx(quantstats.stats.probabilistic_sharpe_ratio(r), abs=2e-4)
 
 
 def test_a_dull_sure_thing_is_proven_once_it_is_tested_elsewhere():
@@ -100,3 +82,27 @@ def test_every_missing_figure_has_a_reason():
 
 
 def test_halves_of_nothing(): assert all(isnan(x) for x in halves([]))
+
+
+def test_halves_are_those_of_the_time_and_not_of_the_count():
+    bars = market(3600, 24, 3.5)
+    run, page = of(bars, funding=paid(bars))
+    late = page._replace(records=page.records[-20:])
+    assert all(x > 0 for x in halves(page.records)) and isnan(halves(late.records, (page.begin + page.end) / 2)[0])
+    assert any("not both halves" in line for line in evidence(run, late).objections)
+
+
+def test_what_was_measured_takes_the_place_of_what_was_not():
+    bars = market(9000, 24, 3.5, 0.3)
+    run, page = of(bars, funding=paid(bars))
+    dear = of(bars, funding=paid(bars), rules=Rules(patience=0, entry_bp=4.0, stop_bp=10.0, close_bp=10.0))[1]
+    fine = dict(out_of_sample=page, pbo=0.1, doubled=dear, paper=Paper(31, 0))
+    case = evidence(run, page, **fine)
+    assert case.label == "proven" and not case.objections and case.overfitting == 0.1 and 0 < case.lower < page.trades.expectancy
+    wrong = dict(pbo=0.25, paper=Paper(12, 0), out_of_sample=of(bars[:3000], funding=paid(bars))[1], doubled=of(market(9000, 24, -3.5))[1])
+    said = dict(pbo="a probability of 25%", paper="12 days on paper", out_of_sample="trades; 200 are asked for", doubled="doubled slippage leaves no gain: -")
+    for name, value in wrong.items():
+        found = evidence(run, page, **fine | {name: value}).objections
+        assert said[name] in found[0] and "about" not in found[0]
+    assert "3 trades on paper differ" in evidence(run, page, **fine | dict(paper=Paper(40, 3))).objections[0]
+    assert "cannot be told" in evidence(run, page, **fine | dict(pbo=float("nan"))).objections[0]

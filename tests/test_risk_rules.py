@@ -296,7 +296,8 @@ def test_presets_stay_within_their_bounds(multiples, factor):
 
 @given(st.lists(st.floats(0.8, 5.0), min_size=1, max_size=3, unique=True), st.floats(0.5, 2.0))
 def test_any_targets_stay_within_their_bounds(multiples, factor):
-    whole = (*sorted(multiples), nan, nan)[:3]
+    first, second, third, *_ = (*sorted(multiples), nan, nan)
+    whole = first, second, third
     kept = [m for m in stretched(whole, factor) if not isnan(m)]
     assert len(kept) == len(multiples) and kept[0] >= 0.8 and kept[-1] <= 5.0 and all(a < b for a, b in pairwise(kept))
 
@@ -317,9 +318,9 @@ def needed(table, value):
     return tier.mmr * value - tier.cum
 
 
-def gone_at(side, quantity, entry, leverage, table=TABLE):
+def gone_at(side, quantity, entry, leverage, table=TABLE, fee=0.0):
     "Where an isolated position's margin equals what is required, found by halving; nan: nowhere."
-    left = (lambda price: quantity * entry / leverage + side * quantity * (price - entry) - needed(table, quantity * price))
+    left = (lambda price: quantity * entry * (1 / leverage - fee) + side * quantity * (price - entry) - needed(table, quantity * price))
     safe, gone = entry, 1e-12 if side > 0 else 4.0 * entry
     if left(gone) > 0: return nan
     for _ in range(200):
@@ -331,7 +332,7 @@ def gone_at(side, quantity, entry, leverage, table=TABLE):
 @pytest.mark.parametrize(("side", "leverage", "widest"), [
     (1, 10, 7.7108), (-1, 10, 7.6494), (1, 20, 3.6948), (-1, 20, 3.6653), (1, 2, 39.8394)])
 def test_the_stop_leaves_a_fifth_of_the_way_to_liquidation(side, leverage, widest):
-    terms = Terms(leverage=leverage, risk=0.02)
+    terms = Terms(leverage=leverage, risk=0.02, fee=0.0)
     def order(width): return asked(terms=terms, wish=WISH._replace(side=side, stop=100.0 - side * width), tiers=TABLE)
     assert 0.8 * abs(100.0 - gone_at(side, 1.0, 100.0, leverage)) == pytest.approx(widest, abs=1e-4)
     inside, outside = order(widest - 0.001), order(widest + 0.001)
@@ -343,7 +344,7 @@ def test_the_stop_leaves_a_fifth_of_the_way_to_liquidation(side, leverage, wides
 def test_a_position_beyond_the_last_tier_is_refused_and_without_leverage_there_is_no_liquidation():
     small = tiers(((0.0, 0.004),), 5_000.0)
     assert asked(tiers=small).refused == "liquidation" and not asked(tiers=small, grid=Grid(step=50.0)).refused
-    alone = asked(terms=Terms(leverage=1, most_margin=1.0), tiers=TABLE, wish=WISH._replace(stop=50.0))
+    alone = asked(terms=Terms(leverage=1, most_margin=1.0, fee=0.0), tiers=TABLE, wish=WISH._replace(stop=50.0))
     assert not alone.refused and isnan(alone.liquidation) and verdict(alone, "liquidation").value == "none"
     assert isnan(asked().liquidation)                                   # no tiers: not worked out
 
@@ -410,13 +411,14 @@ def wanted(order, scene):
     multiple = 1.0
     if terms.adaptive: multiple = a.size if a.best <= 0 or (a.best - a.balance) / a.best <= 0.03 else min(a.size, 1.0)
     risk = min(terms.risk * multiple, terms.most_risk)
-    bound = scene.memory is not None and order.strategy in scene.memory.policy.strategies
-    falls = [(m - now) / m for m, now in ((scene.memory.peak, scene.memory.equity), (a.best, a.balance)) if m > 0] if bound else []
-    if any(fall > 0.08 for fall in falls): risk = min(risk, 0.005)
+    m = scene.memory
+    if m is not None and order.strategy in m.policy.strategies:
+        falls = [(best - now) / best for best, now in ((m.peak, m.equity), (a.best, a.balance)) if best > 0]
+        if any(fall > 0.08 for fall in falls): risk = min(risk, 0.005)
     distance, fees = abs(order.entry - order.stop), (terms.fee * (order.entry + order.stop) if terms.with_fees else 0.0)
     quantity = a.equity * risk / (distance + fees)
     bound_margin = sum(h.quantity * h.entry / h.leverage for h in a.holdings)
-    worth = min(terms.most_notional * a.equity, terms.most_margin * max(0.0, a.equity - bound_margin)) * terms.leverage
+    worth = min(terms.most_notional * a.equity, terms.most_margin * max(0.0, min(a.balance, a.equity) - bound_margin)) * terms.leverage
     return risk, max(0.0, min(quantity, worth / order.entry, scene.grid.max_quantity or inf))
 
 
@@ -429,18 +431,17 @@ def refusals(order, scene, quantity):
     risk, most = sum(h.quantity * h.risk for h in mine) + quantity * abs(order.entry - order.stop), 0.05 * a.equity
     near = abs(fall - 0.15) < 1e-9 or abs(day + 0.03) < 1e-9 or 0 < abs(risk - most) < 1e-9 * risk
     same = [h for h in mine if h.symbol in GROUPS and h.side == order.side and GROUPS[h.symbol] == GROUPS.get(order.symbol)]
-    no = dict(halt=a.halted or fall >= 0.15, day=day <= -0.03, balance=a.equity < terms.least_balance,
+    no = dict(halt=a.halted or fall >= 0.15, correlation=terms.correlation and bool(same), day=day <= -0.03, balance=a.equity < terms.least_balance,
               position=order.symbol in [h.symbol for h in mine], positions=len(mine) >= 5,
               day_pace=len([1 for time, _ in a.entries if time // DAY == TODAY]) >= 10,
               hour_pace=len([1 for time, _ in a.entries if t - time < HOUR]) >= 3,
-              symbol_pace=any(t - time < 15 * MINUTE for time, s in a.entries if s == order.symbol),
-              correlation=terms.correlation and bool(same))
+              symbol_pace=any(t - time < 15 * MINUTE for time, s in a.entries if s == order.symbol))
     g, value = scene.grid, quantity * order.entry
     no["grid"] = quantity <= 0 or quantity < g.min_quantity or value < g.min_notional
     no["open_risk"] = risk > most
     if scene.tiers and not no["grid"]:
         cap = scene.tiers[-1].cap
-        at = gone_at(order.side, quantity, order.entry, terms.leverage, scene.tiers) if value <= cap else nan
+        at = gone_at(order.side, quantity, order.entry, terms.leverage, scene.tiers, terms.fee) if value <= cap else nan
         way, left = abs(order.entry - at), order.side * (order.stop - at)
         no["liquidation"] = value > cap or left < 0.2 * way
         near = near or abs(left - 0.2 * way) < 2e-9 * order.entry or abs(value - cap) < 1e-6 * cap

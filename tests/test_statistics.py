@@ -7,6 +7,7 @@ import pytest
 
 from perps_kit.backtest.equity import Daily, cagr, daily, day_ends, drawdown, equity_stats, newey_west_t, returns, sharpe, sortino
 from perps_kit.backtest.statistics import (
+    DRAWS,
     factor_interval,
     kelly,
     mean_interval,
@@ -83,7 +84,7 @@ def test_blocks_keep_neighbours_together():
     x = np.repeat(np.random.default_rng(2).normal(size=40), 10)             # clusters of ten equal trades
     alone, together = (np.ptp(mean_interval(x, block=b)) for b in (1, 20))
     assert together > 1.8 * alone
-    assert resampled_sums(np.ones((1, 50)))[0].tolist() == [50.0] * 2000
+    assert resampled_sums(np.ones((1, 50)))[0].tolist() == [50.0] * DRAWS
 
 
 def test_the_profit_factor_interval_holds_the_factor():

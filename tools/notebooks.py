@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("IPYTHONDIR", str(ROOT / ".cache" / "ipython"))
 os.environ.setdefault("JUPYTER_CONFIG_DIR", str(ROOT / ".cache" / "jupyter" / "config"))
 os.environ.setdefault("JUPYTER_DATA_DIR", str(ROOT / ".cache" / "jupyter" / "data"))
+os.environ.setdefault("PERPS_LEDGER", "off")    # a lesson's trials count for nobody; pages that show the ledger name a file of their own
 
 Path(os.environ["IPYTHONDIR"]).mkdir(parents=True, exist_ok=True)
 

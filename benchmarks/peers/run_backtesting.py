@@ -1,16 +1,15 @@
 """backtesting.py: averages ready in `init`, the rules in `next`, stop and target with the order.
 
-It opens at a price that has already passed the stop and closes at once; the house calls such an entry off. Its `now` is a bar with its
-close; the order fills at the next open.
+It opens at a price that has already passed the stop and closes at once; the house calls such an entry off.
 """
 import io
 import warnings
 from contextlib import redirect_stderr
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from backtesting import Backtest, Strategy
+from backtesting.lib import crossover
 from told import answer, averages, seeded, timed, told
 
 
@@ -23,8 +22,8 @@ def follower(t: dict[str, Any]) -> type:
 
         def next(self) -> None:
             if self.position or len(self.data) == len(t["close"]): return
-            above, was_above = self.fast[-1] > self.slow[-1], self.fast[-2] > self.slow[-2]
-            if above == was_above or np.isnan(self.slow[-2]) or not self.ratio[-1] >= t["surge"]: return
+            above = crossover(self.fast, self.slow)
+            if not (above or crossover(self.slow, self.fast)) or not self.ratio[-1] >= t["surge"]: return
             if not t["rsi_low"] <= self.rsi[-1] <= t["rsi_high"]: return
             side, close, risk = 1 if above else -1, self.data.Close[-1], t["stop_atr"] * self.atr[-1]
             (self.buy if above else self.sell)(size=1, sl=close - side * risk, tp=close + side * t["multiple"] * risk)

@@ -25,9 +25,7 @@ class Scored(NamedTuple):
     entry: np.ndarray           # int64, milliseconds
     exit: np.ndarray
 
-    def __getitem__(self, rows: Any) -> "Scored": return Scored(*(column[rows] for column in self._columns()))  # type: ignore[override]
-
-    def _columns(self) -> tuple[np.ndarray, ...]: return tuple(getattr(self, name) for name in self._fields)
+    def where(self, rows: np.ndarray) -> "Scored": return Scored(self.score[rows], self.won[rows], self.entry[rows], self.exit[rows])
 
 
 def scored(trades: Iterable[Trade]) -> dict[str, Scored]:
@@ -36,8 +34,8 @@ def scored(trades: Iterable[Trade]) -> dict[str, Scored]:
     for t in trades:
         if t.outcome is None or t.outcome.marked: continue
         rows.setdefault(t.candidate.strategy, []).append((t.outcome.entry_time, t.outcome.exit_time, t.final, t.outcome.result == "WIN"))
-    return {name: Scored(*(np.array(column) for column in (score, won, entry, exit)))
-            for name in sorted(rows) for entry, exit, score, won in (zip(*sorted(rows[name])),)}
+    return {name: Scored(*(np.array([row[k] for row in sorted(rows[name])], kind)
+                           for k, kind in ((2, float), (3, bool), (0, np.int64), (1, np.int64)))) for name in sorted(rows)}
 
 # %% ../../nbs/70_backtest/44_calibration.ipynb #cal-curve
 class Bin(NamedTuple):
@@ -111,7 +109,7 @@ def fitted(score: np.ndarray, won: np.ndarray, kind: str = "isotonic", least: in
     if y.min() == y.max(): return Calibrator(kind, trades=n, reason=f"all {n} trades {'won' if y[0] else 'failed'}: nothing to tell apart")
     if kind == "isotonic":
         from sklearn.isotonic import IsotonicRegression
-        it = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(s, y)
+        it = IsotonicRegression(y_min=1 / (n + 2), y_max=1 - 1 / (n + 2), out_of_bounds="clip").fit(s, y)
         return Calibrator(kind, tuple(it.X_thresholds_.tolist()), tuple(it.y_thresholds_.tolist()), n)
     ups, downs = s[y > 0], s[y == 0]
     if downs.max() <= ups.min() or ups.max() <= downs.min():
@@ -136,7 +134,7 @@ def calibration(trades: Scored, kind: str = "isotonic", share: float = 0.7, leas
     if (np.diff(trades.entry) < 0).any(): raise ValueError("trades are not in the order of their entries: sort them first")
     n, first = len(trades.score), int(len(trades.score) * share)
     until = int(trades.entry[first]) if first < n else int(trades.exit.max()) + 1 if n else 0
-    past, later = trades[trades.exit < until], trades[trades.entry >= until]
+    past, later = trades.where(trades.exit < until), trades.where(trades.entry >= until)
     made = fitted(past.score, past.won, kind, least)
     forecast = np.array([made.probability(s) for s in later.score.tolist()])
     tested = reliability(forecast, later.won, bins) if not made.reason else reliability(np.empty(0), np.empty(0, bool), bins)

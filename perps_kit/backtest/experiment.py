@@ -116,7 +116,7 @@ WORDS = {bool: "yes or no", int: "a whole number", float: "a number", str: "a wo
 
 def one_of(kind: type, value: Any, at: str) -> Any:
     "A value of a kind; a whole number may stand for any number."
-    if kind is float and type(value) is int: value = float(value)
+    if kind is float and (type(value) is int or value in ("inf", "-inf")): value = float(value)
     if type(value) is not kind or value != value: raise ExperimentError(f"{at}: {value!r} is not {WORDS[kind]}")
     return value
 

@@ -324,15 +324,18 @@ class Tried(NamedTuple):
 
 
 def tried(ledger: Ledger, family: str) -> Tried:
-    "How many configurations of a family were tried, at least one, and the variance of their daily Sharpe ratios."
-    known = ledger.ratios(family)
+    "How many configurations of a family were tried, at least one, and the variance of their daily Sharpe ratios; a warning where nobody knows."
+    try: known = ledger.ratios(family)
+    except LedgerError as wrong:
+        warnings.warn(f"nobody knows how many configurations were tried: {wrong}", RuntimeWarning, stacklevel=2)
+        return Tried(1, 0.0)
     fine = known[np.isfinite(known)]
     return Tried(max(1, len(known)), float(fine.var(ddof=1)) if len(fine) > 1 else 0.0)
 
 
-def noted(ledger: Ledger, *trials: Trial) -> int:
-    "Keep trials; a ledger that cannot be written is a warning, not the end of the run."
+def noted(ledger: Ledger, *trials: Trial) -> int | None:
+    "Keep trials, how many are new; a ledger that cannot be written is a warning, not the end of the run, and None."
     try: return ledger.add(*trials)
     except LedgerError as wrong:
         warnings.warn(f"{len(trials)} {'trial was' if len(trials) == 1 else 'trials were'} not kept: {wrong}", RuntimeWarning, stacklevel=2)
-        return 0
+        return None

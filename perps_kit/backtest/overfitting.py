@@ -29,8 +29,8 @@ def ratios(returns: np.ndarray, halves: np.ndarray) -> np.ndarray:
     n = halves @ np.diff(edges, append=len(x))
     total, squares = halves @ np.add.reduceat(apart, edges), halves @ np.add.reduceat(apart * apart, edges)
     mean, variance = centre + total / n[:, None], (squares - total * total / n[:, None]) / (n[:, None] - 1)
-    still = variance <= 1e-12 * squares / n[:, None]
-    return np.where(still, np.where(mean == 0, 0.0, np.copysign(np.inf, mean)), mean / np.sqrt(np.where(still, 1.0, variance)))
+    still, nothing = variance <= 1e-12 * squares / n[:, None], np.abs(mean) <= 1e-12 * np.abs(x).max(0)         # but for rounding
+    return np.where(still, np.where(nothing, 0.0, np.copysign(np.inf, mean)), mean / np.sqrt(np.where(still, 1.0, variance)))
 
 # %% ../../nbs/70_backtest/38_overfitting.ipynb #pbo-all
 class Overfitting(NamedTuple):

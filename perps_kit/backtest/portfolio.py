@@ -18,9 +18,10 @@ from ..core.bar import Bars
 from ..core.clock import DAY
 from ..core.signal import Signal
 from ..data.funding import Funding
-from ..engine.follow import FOLLOWED, Follow, followed, guarded, ladder_of, order_of, valued
+from ..engine.follow import FOLLOWED, Follow, followed, ladder_of, order_of, valued
 from ..engine.engine import waiting
 from ..risk.account import Account, Holding, Terms, checked
+from ..risk.limits import guarded
 from ..risk.liquidation import TYPICAL, Tier
 from ..risk.memory import Memory, Policy
 from ..risk.order import Grid, Order, Scene

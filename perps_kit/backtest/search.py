@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MOST', 'WORK', 'BATCH', 'Axis', 'decimals', 'stepped', 'axis', 'axes_of', 'grid', 'drawn', 'between', 'Shared',
-           'path_of', 'evaluated', 'pieces', 'together', 'Search', 'search', 'ranked', 'means', 'heat', 'lines', 'aim',
-           'spread_of', 'asked', 'point', 'recorded', 'tune', 'joined']
+           'path_of', 'evaluated', 'pieces', 'together', 'Search', 'search', 'figure_named', 'ranked', 'means', 'heat',
+           'lines', 'aim', 'spread_of', 'asked', 'point', 'recorded', 'tune', 'joined']
 
 # %% ../../nbs/70_backtest/57_search.ipynb #search-imports
 import json
@@ -188,13 +188,14 @@ class Search(NamedTuple):
         if self.cls.__module__ == "__main__" and (self.workers != 1 or self.scheduler):
             raise ValueError(f"{self.cls.__name__} lives in this notebook alone: export it, or search with workers=1")
         facts, parts = self.facts, pieces(sets)
-        run, fresh = digest(work, self.run_of(facts)), set[str]()
+        run, fresh, lost = digest(work, self.run_of(facts)), set[str](), False
         jobs = [dict(strategy=path_of(self.cls), sets=part) for part in parts]
         by_key = {digest(work, job): part for job, part in zip(jobs, parts)}
         if not resume and self.ledger: forget(self.ledger, run)
 
         def note(key: str, answer: Any) -> None:
-            if self.ledger: noted(self.ledger, *trials(by_key[key], answer, facts))
+            nonlocal lost
+            if self.ledger and not lost: lost = noted(self.ledger, *trials(by_key[key], answer, facts)) is None
 
         def noting(ending: Iterable[Ended], total: int) -> Iterator[Ended]:
             for one in over(ending, total):
@@ -225,10 +226,15 @@ def search(cls: type, sets: list[dict[str, Any]], bars: Bars | dict[str, Bars], 
     return Search(cls, shared, seed, "sweep", Ledger() if ledger is None else ledger, workers, scheduler).tried(sets, over, resume=resume)
 
 # %% ../../nbs/70_backtest/57_search.ipynb #search-ranked
+def figure_named(by: str) -> str:
+    "The name itself, if a sweep has such a figure."
+    if by not in FIGURES: raise ValueError(f"{by!r} is not a figure: take one of {', '.join(FIGURES)}")
+    return by
+
+
 def ranked(found: Sweep, by: str = "expectancy", least: int = 50) -> list[int]:
     "Indices of the sets from best to worst by a figure (drawdown: the smallest first); those with fewer than `least` trades come last."
-    if by not in FIGURES: raise ValueError(f"{by!r} is not a figure: take one of {', '.join(FIGURES)}")
-    y = np.asarray(getattr(found, by), float) * (-1 if by in ("drawdown", "expectancy_se") else 1)
+    y = np.asarray(getattr(found, figure_named(by)), float) * (-1 if by in ("drawdown", "expectancy_se") else 1)
     few = (found.trades < least) | np.isnan(y)
     return np.lexsort((np.arange(len(y)), -np.where(np.isnan(y), -inf, y), few)).tolist()
 
@@ -339,7 +345,7 @@ def tune(cls: type, axes: Sequence[Axis], bars: Bars | dict[str, Bars], n: int, 
     "Try about n sets where Optuna expects a high figure, those that differ; in the order of asking."
     import optuna
     if n < 1: raise ValueError(f"{n} sets: try at least one")
-    if by not in FIGURES: raise ValueError(f"{by!r} is not a figure: take one of {', '.join(FIGURES)}")
+    figure_named(by)
     shared = Shared(bars if isinstance(bars, dict) else {bars.symbol: bars}, funding, ticks, rules, pipeline)
     it = Search(cls, shared, seed, "optuna", Ledger() if ledger is None else ledger, workers, scheduler)
     name = f"{name_of(cls)}-{digest(it.run_of(it.facts), [a._replace(kind=a.kind.__name__) for a in axes], by, least, seed, BATCH)}"

@@ -350,7 +350,7 @@ class Sweep:
     def table(self) -> Any:
         "A row a set: its parameters, then its figures (a pandas DataFrame)."
         import pandas as pd
-        return pd.DataFrame(self.sets).join(pd.DataFrame({name: getattr(self, name) for name in FIGURES}), lsuffix="_parameter")
+        return pd.concat([pd.DataFrame(self.sets, range(len(self))), pd.DataFrame({name: getattr(self, name) for name in FIGURES})], axis=1)
 
     def best(self, by: str = "expectancy", least: int = 50) -> int | None:
         "Index of the set with the highest figure among those with at least so many trades; None: there is none. The luckiest, mostly."

@@ -6,6 +6,7 @@
 __all__ = ['UP', 'DOWN', 'SMALLEST', 'LARGEST', 'Terms', 'checked', 'Holding', 'Account', 'kept', 'account_of']
 
 # %% ../../nbs/50_risk/05_account.ipynb #account-imports
+from math import inf, isfinite
 from typing import Any, NamedTuple
 
 from ..core.clock import DAY, HOUR, MINUTE
@@ -41,9 +42,15 @@ def checked(terms: Terms) -> Terms:
     "The terms, or a ValueError that names what is wrong."
     if not 1 <= terms.leverage <= 20: raise ValueError(f"leverage {terms.leverage} is outside of 1 to 20")
     if terms.sizing not in ("risk", "percent"): raise ValueError(f"sizing {terms.sizing!r}: take risk or percent")
-    shares = ("risk", "most_risk", "share", "most_margin", "daily_loss", "drawdown", "open_risk")
+    shares = ("risk", "most_risk", "share", "most_margin", "daily_loss", "drawdown", "open_risk", "most_notional", "room")
     for name in shares:
         if not 0.0 < getattr(terms, name) <= 1.0: raise ValueError(f"{name} {getattr(terms, name)} is not a share between 0 and 1")
+    if terms.leverage != int(terms.leverage): raise ValueError(f"leverage {terms.leverage} is not whole")
+    if not 0.0 <= terms.fee < 0.01: raise ValueError(f"fee {terms.fee} is not a rate a side, such as 0.0005")
+    if not 0.0 <= terms.least_balance < inf: raise ValueError(f"least_balance {terms.least_balance} is not an amount of money")
+    if min(terms.most_positions, terms.trades_a_day, terms.entries_an_hour) < 0: raise ValueError("a number of positions or entries is negative")
+    if not 0 <= terms.between <= HOUR: raise ValueError(f"between {terms.between} is not within an hour, in milliseconds")
+    if not set(terms.classes) <= {"LOW", "MEDIUM", "HIGH"}: raise ValueError(f"classes {terms.classes}: take some of LOW, MEDIUM, HIGH")
     return terms
 
 # %% ../../nbs/50_risk/05_account.ipynb #account-account
@@ -76,6 +83,7 @@ class Account(NamedTuple):
     entries: tuple[tuple[int, str], ...] = ()   # time and symbol, of this day and the last hour
     halted: bool = False        # until somebody resets it
     holdings: tuple[Holding, ...] = ()
+    over: int = -1              # the day on which the daily loss was reached: no entries until it is past
 
     @classmethod
     def of(cls, balance: float) -> "Account":
@@ -118,10 +126,10 @@ class Account(NamedTuple):
 
     @property
     def free(self) -> float:
-        "What margins leave."
+        "What margins leave; what open positions have gained cannot be used yet."
         used = 0.0
         for h in self.holdings: used += h.margin
-        return max(0.0, self.equity - used)
+        return max(0.0, min(self.balance, self.equity) - used)
 
     @property
     def open_risk(self) -> float:
@@ -147,7 +155,9 @@ def kept(account: Account) -> dict[str, Any]:
 def account_of(state: Any) -> Account:
     "The account of a kept state; ValueError where it is none."
     try:
-        kinds: dict[str, Any] = dict(day=int, size_day=int, halted=bool, entries=lambda v: tuple((int(t), str(s)) for t, s in v))
-        return Account(**{name: kinds.get(name, float)(state[name]) for name in Account._fields if name != "holdings"})
-    except (KeyError, TypeError, ValueError, AttributeError) as wrong:
+        kinds: dict[str, Any] = dict(day=int, size_day=int, over=int, halted=bool, entries=lambda v: tuple((int(t), str(s)) for t, s in v))
+        made = Account(**{name: kinds.get(name, float)(state[name]) for name in Account._fields if name != "holdings"})
+        if not all(map(isfinite, (made.balance, made.equity, made.peak, made.best, made.day_open, made.size))): raise ValueError("not a number")
+        return made
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as wrong:
         raise ValueError(f"the stored account cannot be read ({wrong!r}): restore the database from a backup, or delete its row") from None

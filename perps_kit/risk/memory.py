@@ -6,6 +6,7 @@
 __all__ = ['OFF', 'POLICIES', 'Policy', 'Closed', 'below', 'above', 'deeper', 'Memory', 'learned', 'asked', 'saved', 'restored']
 
 # %% ../../nbs/50_risk/50_memory.ipynb #memory-imports
+from math import isfinite
 from typing import Any, NamedTuple
 
 from ..core.clock import DAY, HOUR, iso
@@ -68,7 +69,7 @@ def above(results: tuple[int, ...], percent: int, enough: int) -> bool:
 
 def deeper(equity: float, peak: float, percent: float) -> bool:
     "Whether equity stands more than `percent` below its peak."
-    return 100.0 * (peak - equity) > percent * peak
+    return not 100.0 * (peak - equity) <= (percent + 1e-9) * peak   # also where something is no number
 
 # %% ../../nbs/50_risk/50_memory.ipynb #memory-memory
 class Memory(NamedTuple):
@@ -188,7 +189,8 @@ def restored(policy: Policy, state: Any) -> Memory:
         results: Any = (lambda v: tuple(int(x) for x in v))
         kinds: dict[str, Any] = dict(equity=float, peak=float, outcomes=results, by_strategy=rows, by_symbol=rows, symbol_streaks=whole,
                                      symbol_until=whole, strategy_until=whole, seen=whole)
-        values = {name: kinds.get(name, int)(state[name]) for name in Memory._fields[1:]}
-    except (KeyError, TypeError, ValueError, AttributeError) as wrong:
+        values: dict[str, Any] = {name: kinds.get(name, int)(state[name]) for name in Memory._fields[1:]}
+        if not isfinite(values["equity"]) or not isfinite(values["peak"]): raise ValueError("not a number")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as wrong:
         raise ValueError(f"the stored memory cannot be read ({wrong!r}): restore the database from a backup, or delete its row") from None
     return Memory(policy, **values)

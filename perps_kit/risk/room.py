@@ -13,9 +13,10 @@ from .order import Order, Scene
 def room_rule(order: Order, scene: Scene) -> Order:
     "The order with its liquidation price, if the stop leaves at least `room` of the way to it."
     if not scene.tiers: return order.passes("liquidation")
-    q, wallet = order.quantity, order.quantity * order.entry / order.leverage   # nonzero: 1 to 20
-    if q * order.entry > scene.tiers[-1].cap:
-        return order.refuse("liquidation", f"{q * order.entry:.0f}", "worth more than the venue's last tier")
+    q, value = order.quantity, order.quantity * order.entry
+    wallet = value / order.leverage - scene.terms.fee * value   # nonzero: 1 to 20
+    if value > scene.tiers[-1].cap:
+        return order.refuse("liquidation", f"{value:.0f}", "worth more than the venue's last tier")
     at = liquidation_price(order.side, q, order.entry, wallet, scene.tiers)
     inside = stop_is_inside(order.side, order.entry, order.stop, at, scene.terms.room)
     told = f"liquidation at {at:.8g}" if at == at else "none"

@@ -16,7 +16,7 @@ from .together import class_rule, correlation_rule
 
 # %% ../../nbs/50_risk/60_rules.ipynb #rules-rules
 RULES: tuple[Rule, ...] = (
-    halt_rule, day_rule, balance_rule, position_rule, count_rule, pace_rule, class_rule, correlation_rule, risk_rule, size_rule,
+    halt_rule, class_rule, correlation_rule, day_rule, balance_rule, position_rule, count_rule, pace_rule, risk_rule, size_rule,
     notional_rule, margin_rule, grid_rule, open_risk_rule, room_rule, reward_rule)
 
 
@@ -24,7 +24,7 @@ def taken(order: Order, scene: Scene, explain: bool = False) -> Order:
     "The order as the account takes it, or refused; `explain` asks the rules after a refusal, too, as far as they need no size."
     if not explain: return settle(order, scene, RULES)
     for rule in RULES:
-        sized = order.quantity > 0.0 and order.quantity < float("inf")
-        if rule in (notional_rule, margin_rule, grid_rule, open_risk_rule, room_rule) and not sized: continue
+        if rule in (open_risk_rule, room_rule) and not order.quantity > 0.0: continue
+        if rule in (notional_rule, margin_rule, grid_rule) and order.quantity != order.quantity: continue
         order = rule(order, scene)
     return order

@@ -30,7 +30,8 @@ def size_multiple(account: Account, terms: Terms, time: int) -> float:
 def risk_rule(order: Order, scene: Scene) -> Order:
     "How much of the equity the trade may cost."
     account, terms, memory = scene.account, scene.terms, scene.memory
-    risk = min(terms.risk * size_multiple(account, terms, order.time), terms.most_risk)
+    usual = terms.risk * size_multiple(account, terms, order.time) if terms.sizing == "risk" else terms.most_risk
+    risk = min(usual, terms.most_risk)
     if memory is not None and memory.binds(order.strategy):
         risk = min(risk, memory.risk_cap)
         if deeper(account.balance, account.best, memory.policy.deep): risk = min(risk, memory.policy.cap)
@@ -38,10 +39,14 @@ def risk_rule(order: Order, scene: Scene) -> Order:
 
 
 def size_rule(order: Order, scene: Scene) -> Order:
-    "The quantity by risk, or by a share of the equity as margin."
+    "The quantity by risk, or by a share of the equity as margin that never risks more than the caps allow."
     terms, equity = scene.terms, max(scene.account.equity, 0.0)
-    if terms.sizing == "percent": quantity = equity * terms.share * terms.leverage / order.entry    # positive: prices are
-    else: quantity = quantity_for(equity * order.risk, order.entry, order.stop, terms.fee if terms.with_fees else 0.0)
+    if order.side * (order.entry - order.stop) <= 0.0:
+        return order.refuse("size", f"{order.stop:.8g}", f"the stop does not stand on the losing side of {order.entry:.8g}")
+    quantity = quantity_for(equity * order.risk, order.entry, order.stop, terms.fee if terms.with_fees else 0.0)
+    if terms.sizing == "percent":
+        margin = equity * terms.share * size_multiple(scene.account, terms, order.time)
+        quantity = min(quantity, margin * terms.leverage / order.entry)     # positive: prices are
     return order.passes("size", f"{quantity:.8g} by {terms.sizing}", quantity=quantity, leverage=terms.leverage)
 
 # %% ../../nbs/50_risk/10_sizing.ipynb #sizing-caps

@@ -9,15 +9,14 @@ __all__ = ['class_rule', 'correlation_rule']
 from math import nan
 
 from .order import Order, Scene
-from ..scoring.following import class_verdict, correlation_verdict, danger_of
+from ..scoring.following import class_verdict, correlation_verdict, danger, danger_of
 
 # %% ../../nbs/50_risk/35_together.ipynb #together-class
 def class_rule(order: Order, scene: Scene) -> Order:
     "The signal's risk class is one of those that the account takes; a market of which nothing is known adds no points."
-    context = scene.market.get(order.symbol)
-    if context is None: return order.passes("risk_class", "not known")
-    bars_a_day = max(1, 1440 // scene.minutes)      # nonzero: candles have minutes
-    points = danger_of(order.side, order.entry, order.stop, order.final, context, bars_a_day, nan)
+    context, bars_a_day = scene.market.get(order.symbol), max(1, 1440 // scene.minutes)     # nonzero: candles have minutes
+    known = order.side, order.entry, order.stop, order.final
+    points = danger_of(*known, context, bars_a_day, nan) if context else danger(*known, nan, nan, False, nan, nan)
     verdict = class_verdict(points, scene.terms.classes)
     return order.limited("risk_class", verdict.passed, verdict.value, verdict.reason)
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OPEN_STATES', 'active_signals', 'latest_signals', 'signal_whole', 'drawn_signals', 'latest_events', 'decision',
-           'decision_of_signal', 'latest_decisions', 'open_positions', 'count_open', 'symbols', 'candles',
-           'equity_series', 'summary']
+           'decision_of_signal', 'latest_decisions', 'open_positions', 'closed_positions', 'count_open', 'symbols',
+           'candles', 'equity_series', 'summary']
 
 # %% ../../nbs/80_storage/01_queries.ipynb #imports
 from typing import Any
@@ -171,6 +171,25 @@ async def open_positions(session: AsyncSession, reference: bool | None = None) -
     if reference is not None:
         query = query.where(Tracker.account_id.is_(None) if reference else Tracker.account_id.is_not(None))
     return [_position(*row) for row in await session.execute(query)]
+
+
+async def closed_positions(session: AsyncSession, account: str | None = None) -> list[dict[str, Any]]:
+    "Positions that were entered and are over, in the order of their ends, with the signal's verdicts; LookupError for an unknown account."
+    whose = Tracker.account_id.is_(None)
+    if account is not None:
+        id = await session.scalar(select(Account.id).where(Account.name == account))
+        if id is None:
+            names = ", ".join(await session.scalars(select(Account.name).order_by(Account.name))) or "none"
+            raise LookupError(f"there is no account {account!r} in this database: it has {names}")
+        whose = Tracker.account_id == id
+    query = (
+        select(Tracker.ladder, SignalRow.strategy, SignalRow.symbol, DecisionRow.verdicts)
+        .join(SignalRow, SignalRow.id == Tracker.signal_id)
+        .outerjoin(DecisionRow, DecisionRow.signal_id == SignalRow.id)
+        .where(whose, Tracker.state == "CLOSED")
+        .order_by(Tracker.closed_at, Tracker.id)
+    )
+    return [dict(ladder=ladder, strategy=s, symbol=y, verdicts=v) for ladder, s, y, v in await session.execute(query)]
 
 
 async def count_open(session: AsyncSession) -> int:

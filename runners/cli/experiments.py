@@ -104,7 +104,7 @@ def sweep(
     cls, ledger = classed(strategy), Ledger()
     with one_sentence():
         if random and optuna: raise ValueError("--random and --optuna exclude each other: give one of them")
-        axes = of.axes_of(cls, wishes(param))
+        axes, by = of.axes_of(cls, wishes(param)), of.figure_named(by)
         if not param and not (random or optuna): raise ValueError("name what varies, such as --param fast=5..15:2, or draw with --random 100")
         bars, funding, ticks = candles(data, symbol, timeframe_of(cls.minutes), start, end)
         pipeline, over = Pipeline() if gates else None, progress("sets", not as_json)
@@ -241,7 +241,7 @@ def objections(facts: dict[str, Any]) -> Any:
 def judged(facts: dict[str, Any], low: Any, passed: tuple[str, ...] = (), kind: str = "backtest", **of: Any) -> dict[str, Any]:
     "A backtest's facts, its trial noted in the ledger, and held against all that were tried before."
     from perps_kit.backtest.evidence import evidence
-    from perps_kit.backtest.ledger import Ledger, noted, settings_of, tried, trial_of
+    from perps_kit.backtest.ledger import Ledger, noted, settings_of, trial_of, tried
     from perps_kit.backtest.report import report
     from perps_kit.scoring.book import Pipeline
     from runners.listing import clean
@@ -411,6 +411,7 @@ def unusual(parameters: dict[str, dict[str, Any]]) -> str:
     from perps_kit.core.registry import strategies
     from perps_kit.core.unit import parameters as known
 
+    if not any(parameters.values()): return "chosen anew in each fold"
     said = []
     for name, given in parameters.items():
         usual = {n: p.default for n, p in known(strategies()[name]).items()} if name in strategies() else {}

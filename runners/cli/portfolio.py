@@ -11,7 +11,7 @@ from runners.cli.research import Data, Json, Moment, Symbols, candles, chosen, t
 
 def portfolio(
     strategy: Annotated[list[str] | None, typer.Option(
-        "--strategy", help="Name of a strategy; may be given several times; all that quarter hours can feed if not given.")] = None,
+        "--strategy", help="Name of a strategy; may be given several times; all usual ones of quarter hours if not given.")] = None,
     data: Data = None,
     symbol: Symbols = None,
     start: Moment = None,
@@ -36,7 +36,7 @@ def portfolio(
 
     if memory not in ("usual", "all", "off"):
         raise ConfigError(f"--memory {memory}: use usual, all or off")
-    named = {name: chosen(name, None) for name in strategy or together()}
+    named = {name: chosen(name, None) for name in strategy or usual()}
     settings, policy = parity.account_settings(dict(terms_of(account))), parity.memory_of(memory, named).terms
     frame = timeframe_of(min(it.minutes for it in named.values()))
     bars, funding, _ = candles(data, symbol, frame, start, end)
@@ -57,6 +57,14 @@ def portfolio(
     printed(low, high, facts, trades)
     if html:
         typer.echo(f"pictures: {html}")
+
+
+def usual() -> list[str]:
+    "The strategies of quarter hours that are on without being named."
+    from perps_kit.core.registry import strategies
+    from perps_kit.core.signal import trait
+
+    return [name for name in together() if trait(strategies()[name], "enabled")]
 
 
 def grids_of(data: Path | None, symbols: list[str]) -> dict[str, Any]:

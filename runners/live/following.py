@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from perps_kit.engine.engine import Engine, Published
-from perps_kit.engine.follow import FOLLOWED, Follow, followed, guarded, ladder_of, order_of
+from perps_kit.engine.follow import FOLLOWED, Follow, followed, ladder_of, order_of
 from perps_kit.exchange.filters import Filters
 from perps_kit.risk.account import Account, Holding, Terms, account_of, checked, kept
-from perps_kit.risk.liquidation import TYPICAL
+from perps_kit.risk.limits import guarded
+from perps_kit.risk.liquidation import TYPICAL, Tier
 from perps_kit.risk.memory import Memory
 from perps_kit.risk.order import Grid, Scene
 from perps_kit.storage.keep import insert_new, put
@@ -41,6 +42,7 @@ class Following:
         self.terms: Terms = checked(settings.terms._replace(fee=rules.fee))
         self.grids = {symbol: grid_of(f) for symbol, f in filters.items()}
         self.account, self.written = Account.of(balance), None
+        self.tiers: dict[str, tuple[Tier, ...]] = {}  # the venue's own, by symbol; else a typical table
 
     async def load(self, session: AsyncSession) -> None:
         "Take up what was written; a state that cannot be read is a ConfigError, for money hangs on it."
@@ -91,7 +93,7 @@ class Following:
         self.account = self.account._replace(holdings=tuple(holdings))
         memory: Any = engine.book.memory if engine else None
         grid, market = self.grids[c.symbol], engine.market if engine else {}
-        scene = Scene(self.account, self.terms, grid, TYPICAL, market, memory if isinstance(memory, Memory) else None, minutes)
+        scene = Scene(self.account, self.terms, grid, self.tiers.get(c.symbol, TYPICAL), market, memory if isinstance(memory, Memory) else None, minutes)
         order, said = followed(order_of(new.id, c, new.final, new.ladder), scene)
         await insert_new(session, FollowRow, [row_of(said, self.id)])
         if said.outcome != FOLLOWED:

@@ -77,6 +77,7 @@ class LiveAccount:
         "Take up what the last service left: naked positions first, then orders with an unknown fate."
         try:
             await self.desk.check_mode(self.settings.name)
+            self.following.tiers = await self.desk.tiers(self.exchange.filters)
             balance = await self.desk.balance()
             self.equity, self.sender.now = balance.equity, await self.exchange.now()
         except trouble() as error:

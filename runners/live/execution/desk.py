@@ -6,13 +6,14 @@ name, and only an order that the venue does not know is sent again.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from math import inf
 from typing import Any
 
 from perps_kit.core.bar import DataError
 from perps_kit.exchange.outcome import BROKEN, GONE, LIMITED, UNKNOWN, Outcome, outcome_of
 from perps_kit.exchange.wire import text
+from perps_kit.risk.liquidation import Tier
 from perps_kit.storage.models import Order
 from runners.errors import ConfigError
 from runners.live.execution.answers import STATES, TWICE, UNCHANGED, Balance, Seen, Trade, read, trouble
@@ -178,6 +179,20 @@ class Desk:
         return Balance(
             float(body["totalMarginBalance"]), {p["symbol"]: float(p["positionAmt"]) for p in body["positions"] if float(p["positionAmt"])}
         )
+
+    async def tiers(self, symbols: Collection[str]) -> dict[str, tuple[Tier, ...]]:
+        "Maintenance tiers by symbol, as the venue has them for this account."
+        rows = await self.ask(lambda: self.client.fapiPrivateGetLeverageBracket())
+        found: dict[str, tuple[Tier, ...]] = {}
+        for row in rows if isinstance(rows, list) else ():
+            steps = read(row, "symbol", "brackets")
+            if steps["symbol"] in symbols:
+                found[steps["symbol"]] = tuple(
+                    Tier(*(float(b[k]) for k in ("notionalFloor", "notionalCap", "maintMarginRatio", "cum"))) for b in steps["brackets"]
+                )
+        if missing := sorted(set(symbols) - found.keys()):
+            raise DataError(f"no maintenance tiers of {', '.join(missing)}")
+        return found
 
     async def stops(self, symbol: str) -> set[str]:
         "Names of the conditional orders that rest in a symbol."
