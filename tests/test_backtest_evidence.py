@@ -3,36 +3,11 @@
 import warnings
 from math import isnan
 
-import numpy as np
-import pytest
-from fixtures.candles import QUARTER
-from told import BUY, FREELY, QUIET, Told
+from evidence_kit import market, of, paid
 
 from perps_kit.backtest.evidence import CHECKS, Paper, evidence, halves, undefined
-from perps_kit.backtest.report import report, table
-from perps_kit.backtest.run import backtest
-from perps_kit.core.bar import Bars
-from perps_kit.data.funding import Funding
+from perps_kit.backtest.report import table
 from perps_kit.trackers.plan import Rules
-
-
-def market(n: int, every: int, up: float, jitter: float = 0.0, seed: int = 3) -> Bars:
-    "Candles that buy every so many bars and move by `up` (and some noise) after each entry."
-    rng, volume, close = np.random.default_rng(seed), np.full(n, QUIET), np.full(n, 100.0)
-    volume[2::every] = BUY
-    close += np.where(np.arange(n) % every == 4, up + rng.normal(0, jitter, n), 0.0)
-    first, time = np.full(n, 100.0), QUARTER * np.arange(n)
-    return Bars.from_columns("BTCUSDT", 15, time, first, np.maximum(first, close), np.minimum(first, close), close, volume)
-
-
-def of(bars: Bars, **more):
-    run = backtest({"told": Told()}, bars, FREELY, compiled=False, **dict(rules=Rules(patience=0)) | more)
-    return run, report(run)
-
-
-def paid(bars: Bars) -> dict[str, Funding]:
-    times = np.arange(0, int(bars.close_time[-1]), 8 * 3_600_000)
-    return {"BTCUSDT": Funding.of("BTCUSDT", times, np.full(len(times), 1e-5))}
 
 
 def test_a_dull_sure_thing_is_proven_once_it_is_tested_elsewhere():

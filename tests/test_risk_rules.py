@@ -409,12 +409,12 @@ def wanted(order, scene):
     "Risk and unrounded quantity as quant_spec F2 says them."
     a, terms = scene.account, scene.terms
     multiple = 1.0
-    if terms.adaptive: multiple = a.size if a.best <= 0 or (a.best - a.balance) / a.best <= 0.03 else min(a.size, 1.0)
+    if terms.adaptive: multiple = a.size if a.best <= 0 or round((a.best - a.balance) / a.best, 12) <= 0.03 else min(a.size, 1.0)
     risk = min(terms.risk * multiple, terms.most_risk)
     m = scene.memory
     if m is not None and order.strategy in m.policy.strategies:
         falls = [(best - now) / best for best, now in ((m.peak, m.equity), (a.best, a.balance)) if best > 0]
-        if any(fall > 0.08 for fall in falls): risk = min(risk, 0.005)
+        if any(round(fall, 12) > 0.08 for fall in falls): risk = min(risk, 0.005)
     distance, fees = abs(order.entry - order.stop), (terms.fee * (order.entry + order.stop) if terms.with_fees else 0.0)
     quantity = a.equity * risk / (distance + fees)
     bound_margin = sum(h.quantity * h.entry / h.leverage for h in a.holdings)
@@ -430,8 +430,10 @@ def refusals(order, scene, quantity):
     day = (a.equity - a.day_open) / a.day_open if a.day_open > 0 else 0.0
     risk, most = sum(h.quantity * h.risk for h in mine) + quantity * abs(order.entry - order.stop), 0.05 * a.equity
     near = abs(fall - 0.15) < 1e-9 or abs(day + 0.03) < 1e-9 or 0 < abs(risk - most) < 1e-9 * risk
-    same = [h for h in mine if h.symbol in GROUPS and h.side == order.side and GROUPS[h.symbol] == GROUPS.get(order.symbol)]
-    no = dict(halt=a.halted or fall >= 0.15, correlation=terms.correlation and bool(same), day=day <= -0.03, balance=a.equity < terms.least_balance,
+    group = GROUPS.get(order.symbol)
+    same = [h for h in mine if group and h.symbol != order.symbol and h.side == order.side and GROUPS.get(h.symbol) == group]
+    no = dict(halt=a.halted or fall >= 0.15, correlation=terms.correlation and bool(same), day=day <= -0.03,
+              balance=a.equity < terms.least_balance,
               position=order.symbol in [h.symbol for h in mine], positions=len(mine) >= 5,
               day_pace=len([1 for time, _ in a.entries if time // DAY == TODAY]) >= 10,
               hour_pace=len([1 for time, _ in a.entries if t - time < HOUR]) >= 3,

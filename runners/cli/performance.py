@@ -1,4 +1,4 @@
-"`perps-kit performance`: what a service's closed positions made, by strategy, symbol, regime, session and exit; today, this week, this month."
+"`perps-kit performance`: what a service's closed positions made, by strategy, symbol, regime, session, exit and time."
 
 import json
 from collections.abc import Iterable
@@ -14,8 +14,8 @@ By = Annotated[str, typer.Option(help="strategy, symbol, regime, session, exit o
 def performance(
     by: By = "strategy",
     period: Annotated[str | None, typer.Option(help="today, week or month (UTC); everything if not given.")] = None,
-    account: Annotated[str | None, typer.Option(help="Of an account's own positions; those of the published signals if not given.")] = None,
-    what_if: Annotated[bool, typer.Option("--what-if", help="What other single targets would have made, by the recorded excursions.")] = False,
+    account: Annotated[str | None, typer.Option(help="Of an account's own positions; of the published signals if not given.")] = None,
+    what_if: Annotated[bool, typer.Option("--what-if", help="What other targets would have made, by the recorded excursions.")] = False,
     url: Url = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
@@ -89,7 +89,7 @@ def printed(rows: dict[str, dict[str, Any]], by: str, period: str | None) -> Non
 
     from runners.cli.research import terminal
 
-    columns = (by, "trades", "won", "lost", "even", "win rate", "mean R", "total R", "money", "profit factor", "best", "worst", "bars", "trailed")
+    columns = (by, "trades", "won", "lost", "even", "win rate", "mean R", "total R", "money", "factor", "best", "worst", "bars", "trailed")
     drawn = Table(*columns, title=f"closed positions, {period or 'all'}", title_justify="left")
     for name, f in rows.items():
         drawn.add_row(name, *(str(f[k]) for k in ("n", "wins", "losses", "breakevens")), f"{f['win_rate']:.0%}", f"{f['mean_r']:+.3f}",
