@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from perps_kit.backtest.ledger import Ledger
 from perps_kit.backtest.portfolio import Portfolio, portfolio
 from perps_kit.backtest.run import Result, Trade
 from perps_kit.core.bar import Bars
@@ -92,7 +93,7 @@ def run(
         span = (first, begin, last)
         found, rows = asyncio.run(serve(strategies, minutes, data, list(bars), *span, mode, Path(folder), quiet, memory, terms))
     pipeline, policy = Pipeline(enabled=frozenset(strategies)), memory_of(memory, strategies).terms
-    whole = portfolio(strategies, bars, terms.terms, pipeline, funding=funding, grids=rows["grids"], policy=policy)
+    whole = portfolio(strategies, bars, terms.terms, pipeline, funding=funding, grids=rows["grids"], policy=policy, ledger=Ledger("off"))
     compare(found, whole.reference, rows, funding, mode)
     if mode == "paper":
         compare_account(found, whole, rows)

@@ -183,7 +183,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None, **g
     tree = read_yaml(path) if path else {}
     refuse_secrets(tree, path)
     for name, value in (os.environ if environ is None else environ).items():
-        if name.startswith(PREFIX) and name != "PERPS_CACHE":
+        if name.startswith(PREFIX) and name not in ("PERPS_CACHE", "PERPS_LEDGER"):
             put(tree, name[len(PREFIX) :].lower().split("__"), value)
     tree = merged(tree, given)
     try:

@@ -9,7 +9,7 @@ from fixtures.candles import QUARTER, walk
 from told import FREELY, QUIET, Told
 
 from perps_kit.backtest.portfolio import Portfolio
-from perps_kit.backtest.run import Lane, lanes
+from perps_kit.backtest.run import Lane
 from perps_kit.core.bar import Bar, Bars
 from perps_kit.core.clock import DAY, HOUR
 from perps_kit.core.signal import Candidate
@@ -36,7 +36,7 @@ class Slow(Told):
 
 TWO = {"quick": Told(), "slow": Slow(8.0, QUIET)}     # quick reads the quarter's own word, slow the sum of two quarters
 QUICK = {"first": Told(), "second": Told(9.0, 1000.0, 1.0)}
-BINDS = Policy(strategies=(*TWO, *QUICK), enough=4, symbol_enough=3)
+BINDS = Policy(strategies=(*TWO, *QUICK), enough=4, symbol_enough=3, most=20)
 
 
 class Held(NamedTuple):
@@ -48,13 +48,13 @@ class Held(NamedTuple):
 
 
 class ByHand:
-    "What an account is worth and holds, and why: every list kept whole, every number worked out anew."
+    "What an account is worth and holds, and why; what the rules are told is worked out anew each time."
 
     def __init__(self, balance: float, terms: Terms, rules: Rules, grids: dict[str, Grid]) -> None:
         self.balance, self.terms, self.rules, self.grids = balance, terms._replace(fee=rules.fee), rules, grids
         self.held, self.ladders = dict[str, Held](), dict[str, Ladder]()
-        self.balances, self.worth, self.opened = [balance], [(0, balance)], dict[int, float]()
-        self.ends, self.entries, self.halted = list[tuple[int, str]](), list[tuple[int, str]](), False
+        self.best, self.peak, self.now, self.opened = balance, balance, balance, dict[int, float]()
+        self.ends, self.entries, self.halted, self.over = list[tuple[int, str]](), list[tuple[int, str]](), False, -1
         self.prices, self.follows, self.equity = dict[str, float](), [], dict[int, float]()
 
     def set(self, id: str, ladder: Ladder, time: int) -> None:
@@ -67,7 +67,7 @@ class ByHand:
         if ladder.state == CLOSED:
             made = result(ladder)
             self.balance += made.net
-            self.balances.append(self.balance)
+            self.best = max(self.best, self.balance)
             self.ends.append((time, made.result))
 
     def mark(self, time: int) -> None:
@@ -76,11 +76,11 @@ class ByHand:
         for h in self.held.values():
             if h.ladder.state >= OPEN: total += worth(h.ladder, self.prices[h.c.symbol])
         now = self.balance + total
-        if time // DAY not in self.opened: self.opened[time // DAY] = now if time % DAY == 0 or not self.opened else self.worth[-1][1]
-        self.worth.append((time, now))
-        self.equity[time] = now
-        peak = max(value for _, value in self.worth)
-        self.halted = self.halted or (peak - now) / peak >= self.terms.drawdown
+        if time // DAY not in self.opened: self.opened[time // DAY] = now if time % DAY == 0 or not self.opened else self.now
+        self.now, self.peak, self.equity[time] = now, max(self.peak, now), now
+        peak, opened = self.peak, self.opened[time // DAY]
+        if (opened - now) / opened >= self.terms.daily_loss - 1e-12: self.over = time // DAY
+        self.halted = self.halted or (peak - now) / peak >= self.terms.drawdown - 1e-12
 
     def account(self, time: int) -> Account:
         "What the rules are told."
@@ -94,8 +94,8 @@ class ByHand:
             quantity = plan.quantity if waits else h.ladder.quantity_left
             holdings.append(Holding(id, h.c.strategy, h.c.symbol, plan.side, quantity, entry, abs(entry - plan.stop), h.leverage,
                                     h.ladder.leaving > 0))
-        return Account(self.balance, self.worth[-1][1], max(value for _, value in self.worth), max(self.balances), time // DAY,
-                       self.opened[time // DAY], size, time // DAY, tuple(self.entries), self.halted, tuple(holdings))
+        return Account(self.balance, self.now, self.peak, self.best, time // DAY, self.opened[time // DAY], size, time // DAY,
+                       tuple(self.entries), self.halted, tuple(holdings), self.over)
 
     def answer(self, id: str, c: Candidate, final: float, market: Any, memory: Memory | None, minutes: int) -> None:
         "A published signal."
@@ -248,6 +248,11 @@ LIVELY = FREELY._replace(minimum=0.0, near_time=2 * HOUR, lock=12 * HOUR)
 ROOMY = Terms(drawdown=1.0, daily_loss=1.0, most_positions=9, trades_a_day=99, entries_an_hour=9, open_risk=0.3, adaptive=True)
 
 
-def lanes_of(strategies: dict[str, Any], bars: dict[str, Bars], funding: dict[str, Funding], compiled: bool = False) -> list[Lane]:
-    "Lanes in plain Python."
-    return lanes(strategies, bars, funding, compiled)
+
+def told(words: dict[int, float], n: int = 40, symbol: str = "AUSDT", price: float = 100.0, **moves: float) -> Bars:
+    "Calm candles around a price with words in their volumes; b7=3.0 lifts the close of bar 7 by 3."
+    close = np.full(n, price)
+    for name, by in moves.items(): close[int(name[1:])] += by
+    first, volume = np.full(n, price), np.array([words.get(i, QUIET) for i in range(n)])
+    high, low = np.maximum(first, close) + 0.1, np.minimum(first, close) - 0.1
+    return Bars.from_columns(symbol, 15, QUARTER * np.arange(n), first, high, low, close, volume, quote_volume=price * volume)

@@ -75,7 +75,8 @@ def test_what_was_measured_takes_the_place_of_what_was_not():
     case = evidence(run, page, **fine)
     assert case.label == "proven" and not case.objections and case.overfitting == 0.1 and 0 < case.lower < page.trades.expectancy
     wrong = dict(pbo=0.25, paper=Paper(12, 0), out_of_sample=of(bars[:3000], funding=paid(bars))[1], doubled=of(market(9000, 24, -3.5))[1])
-    said = dict(pbo="a probability of 25%", paper="12 days on paper", out_of_sample="trades; 200 are asked for", doubled="doubled slippage leaves no gain: -")
+    said = dict(pbo="a probability of 25%", paper="12 days on paper", out_of_sample="trades; 200 are asked for",
+                doubled="doubled slippage leaves no gain: -")
     for name, value in wrong.items():
         found = evidence(run, page, **fine | {name: value}).objections
         assert said[name] in found[0] and "about" not in found[0]

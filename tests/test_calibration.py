@@ -34,11 +34,12 @@ def in_time(score, won, hold=2):
 
 def test_reliability_is_that_of_scikit_learn():
     score, won = sample()
-    score += 0.03                                                               # on an edge the two differ
+    score -= 0.03                                                               # on an edge the two differ
     it = reliability(score / 100, won)
     share, forecast = calibration_curve(won, score / 100, n_bins=10)
     assert [b.share for b in it.bins] == pytest.approx(share) and [b.forecast for b in it.bins] == pytest.approx(forecast)
-    assert it.brier == pytest.approx(brier_score_loss(won, score / 100)) and it.average == pytest.approx(brier_score_loss(won, np.full(600, won.mean())))
+    assert it.brier == pytest.approx(brier_score_loss(won, score / 100))
+    assert it.average == pytest.approx(brier_score_loss(won, np.full(600, won.mean())))
     assert sum(b.n for b in it.bins) == 600
     assert all(b.interval == wilson(round(b.n * b.share), b.n) for b in it.bins)
 
@@ -64,7 +65,7 @@ def test_logit_is_that_of_statsmodels_without_it():
     theirs = Logit(won.astype(float), np.column_stack([np.ones(600), score])).fit(disp=0)
     assert it.y == pytest.approx(theirs.params.tolist(), rel=1e-5)
     assert it.probability(70) == pytest.approx(float(theirs.predict([[1, 70.0]])[0]), rel=1e-6)
-    assert calibrator(it.text()) == it and 0 < it.probability(-1e6) < 1e-9 or it.probability(-1e6) == 0.0
+    assert calibrator(it.text()) == it and 0 <= it.probability(-1e6) < 1e-9 and 1 - 1e-9 < it.probability(1e6) <= 1
 
 
 @settings(max_examples=60, deadline=None)
@@ -97,7 +98,7 @@ def test_few_trades_or_one_outcome_say_so():
             assert "failed" in fitted(np.full(200, 70.0), np.zeros(200, bool), kind).reason
             assert fitted(np.empty(0), np.empty(0, bool), kind).reason.startswith("0 trades")
         parted = np.arange(200) >= 100
-        assert "take isotonic" in fitted(np.arange(200.0), parted, "logit").reason and "take isotonic" in fitted(np.full(200, 5.0), parted, "logit").reason
+        for apart in (np.arange(200.0), np.full(200, 5.0)): assert "take isotonic" in fitted(apart, parted, "logit").reason
         assert fitted(np.arange(200.0), parted).probability(199) == pytest.approx(201 / 202)      # never sure
         assert fitted(np.full(200, 70.0), parted).probability(10.0) == 0.5
         nothing = reliability(np.empty(0), np.empty(0, bool))

@@ -85,19 +85,24 @@ FOR_MACHINES = {
     ("db", "status"): (),
     ("db", "check"): (),
     ("account", "list"): (),
+    ("performance",): (),
+    ("ledger",): (),
+    ("sweep",): ("-p", "fast=7,9", "-s", "SOLUSDT"),
+    ("walkforward",): ("-p", "fast=7,9", "-s", "SOLUSDT", "--train", "90", "--least", "1"),
+    ("portfolio",): ("--symbol", "ETHUSDT", "--start", "2026-08-01", "--strategy", "ema_scalper", "--strategy", "atr_momentum"),
 }
-ELSEWHERE = {("parity",), ("data", "download"), ("job", "run")}  # slow, or with a server of their own
+ELSEWHERE = {("parity",), ("data", "download"), ("job", "run"), ("evaluate",), ("compare",), ("experiment",)}  # slow, or with a server of their own, or tested beside their results
 
 
 @pytest.mark.parametrize("path", FOR_MACHINES, ids=" ".join)
 def test_answers_for_machines_are_json_and_nothing_else(path, tmp_path, monkeypatch):
     monkeypatch.setenv("PERPS_DATABASE", f"sqlite:///{tmp_path}/x.db")
     monkeypatch.setenv("PERPS_HTTP__PORT", "0")
-    if path[0] in ("db", "account"):
+    if path[0] in ("db", "account", "performance"):
         assert said("db", "upgrade").exit_code == 0
     found = said(*path, *FOR_MACHINES[path], "--json")
     assert found.exit_code == 0, found.output
-    assert json.loads(found.stdout) or path in {("db", "check"), ("account", "list")}
+    assert json.loads(found.stdout) or path in {("db", "check"), ("account", "list"), ("ledger",)}
 
 
 def test_no_answer_for_machines_is_forgotten():

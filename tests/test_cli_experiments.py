@@ -66,7 +66,8 @@ def test_optuna_goes_on(say):
 def test_walk_forward_reports_the_tests_alone(say, tmp_path):
     ask = ("walkforward", *GRID, "--train", 90, "--test", 30, "--least", 5)
     code, out, _ = say(*ask, "--html", tmp_path / "x.html")
-    assert code == 0 and "3 folds" in out and "walk-forward efficiency" in out and "5 configurations tried" in out and "in sample" not in out
+    assert code == 0 and "in sample" not in out
+    assert all(text in out for text in ("3 folds", "walk-forward efficiency", "5 configurations tried"))
     assert (tmp_path / "x.html").stat().st_size > 10_000
     found = strict(say(*ask, "--json")[1])
     assert len(found["folds"]) == 3 and found["stats"]["n"] == sum(f["test_trades"] for f in found["folds"]) and found["trials"] == 5
@@ -157,9 +158,11 @@ def test_a_ledger_that_cannot_be_written_costs_a_sentence_and_no_result(say, mon
 
 
 @pytest.mark.parametrize(("words", "told"), [
-    (["sweep"], "name what varies"), (["sweep", "-p", "fst=3..5:1"], "did you mean 'fast'?"), (["sweep", "-p", "fast"], "write name=a..b:step"),
+    (["sweep"], "name what varies"), (["sweep", "-p", "fst=3..5:1"], "did you mean 'fast'?"),
+    (["sweep", "-p", "fast"], "write name=a..b:step"), (["sweep", "-p", "surge=-1..2:1"], "outside 0.0 to 10.0"),
     (["sweep", "-p", "fast=1..5:1"], "outside 2 to 100"), (["sweep", "-p", "surge=1..2"], "needs steps"),
-    (["sweep", "-p", "fast=5,6", "--by", "luck", "-s", "SOLUSDT"], "not a figure"), (["sweep", "--strategy", "ema_scalpr", "-p", "a=1"], "did you mean"),
+    (["sweep", "-p", "fast=5,6", "--by", "luck", "-s", "SOLUSDT"], "not a figure"),
+    (["sweep", "--strategy", "ema_scalpr", "-p", "a=1"], "did you mean"),
     (["sweep", "--random", "3", "--optuna", "3"], "exclude each other"), (["sweep", "--random", "3", "-s", "NOPEUSDT"], "NOPEUSDT"),
     (["sweep", "-p", "fast=5,6", "--scheduler", "tcp:nonsense", "-s", "SOLUSDT"], "no dask scheduler answers"),
     (["walkforward", "-p", "fast=5,6", "-s", "SOLUSDT"], "days hold no fold"), (["walkforward"], "name what varies"),
@@ -174,4 +177,4 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(say, words, told):
 
 
 def test_nothing_is_written_into_the_repository(root):
-    assert not (root / "var" / "research.db").exists() and Path(Ledger().url.removeprefix("sqlite:///")).is_relative_to("/")
+    assert Path(Ledger().url.removeprefix("sqlite:///")).is_absolute() and not Path(Ledger().url[10:]).is_relative_to(root)

@@ -55,9 +55,11 @@ def test_a_file_holds_everything_and_comes_back_equal(made, tmp_path):
 
 
 some = st.fixed_dictionaries
-rules = some(dict(entry_bp=st.floats(0, 50), fee=st.floats(0), hold=st.integers(0, 10**9), policy=st.integers(0, 1), gap_fill_open=st.booleans()))
+rules = some(dict(entry_bp=st.floats(0, 50), fee=st.floats(0), hold=st.integers(0, 10**9), policy=st.integers(0, 1),
+                  gap_fill_open=st.booleans()))
 gates = some(dict(muted=st.frozensets(st.text("ABC", min_size=1, max_size=4)), weigh=st.booleans(), minimum=st.floats(0, 100),
-                  factors=st.integers(0, 6), sessions=st.lists(st.tuples(st.integers(0, 600), st.integers(601, 1440)), max_size=2).map(tuple)))
+                  factors=st.integers(0, 6),
+                  sessions=st.lists(st.tuples(st.integers(0, 600), st.integers(601, 1440)), max_size=2).map(tuple)))
 mine = some(dict(fast=st.integers(2, 100), surge=st.floats(0, 10)))
 
 
@@ -108,8 +110,10 @@ strategies: {ema_scalper: {surge: 1.5}}
 
 
 @pytest.mark.parametrize(("text", "told"), [
-    (GOOD + "rulez: {}", "unknown key 'rulez': did you mean 'rules'"), (GOOD + "rules: {fees: 1}", "rules has an unknown key 'fees': did you mean 'fee'"),
-    (GOOD + "rules: {fee: much}", "rules.fee: 'much' is not a number"), (GOOD + "rules: {hold: 1.5}", "rules.hold: 1.5 is not a whole number"),
+    (GOOD + "rulez: {}", "unknown key 'rulez': did you mean 'rules'"),
+    (GOOD + "rules: {fees: 1}", "rules has an unknown key 'fees': did you mean 'fee'"),
+    (GOOD + "rules: {fee: much}", "rules.fee: 'much' is not a number"),
+    (GOOD + "rules: {hold: 1.5}", "rules.hold: 1.5 is not a whole number"),
     (GOOD + "rules: {gap_fill_open: 1}", "rules.gap_fill_open: 1 is not yes or no"), (GOOD + "rules: {fee: true}", "not a number"),
     (GOOD + "rules: {fee: .nan}", "not a number"), (GOOD + "rules: [1]", "rules has to hold names and values"),
     (GOOD + "pipeline: {muted: XRPUSDT}", "pipeline.muted: 'XRPUSDT' is not a list"), (GOOD + "pipeline: {leader: 5}", "not a word"),

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from pg import new_database
 from sqlalchemy import event
 
-from perps_kit.backtest.sharpe import deflated, luck
 from perps_kit.backtest.ledger import (
     Ledger,
     LedgerError,
@@ -36,6 +35,7 @@ from perps_kit.backtest.ledger import (
 )
 from perps_kit.backtest.report import report
 from perps_kit.backtest.run import backtest
+from perps_kit.backtest.sharpe import deflated, luck
 from perps_kit.core.bar import COLUMNS
 from perps_kit.data.sample import sample_bars, sample_funding
 from perps_kit.scoring.book import Pipeline
@@ -53,7 +53,8 @@ def ledger(request, tmp_path):
 
 def trial(n: float = 1.0, family: str = "ema_scalper", **more) -> Trial:
     metrics = dict(trades=3, expectancy=nan, profit_factor=inf, sharpe_day=n / 100)
-    return Trial("backtest", {family: dict(fast=n)}, "d" * 32, 0, 86_400_000, ("BTCUSDT",), "c" * 20, settings_of(), metrics)._replace(**more)
+    made = Trial("backtest", {family: dict(fast=n)}, "d" * 32, 0, 86_400_000, ("BTCUSDT",), "c" * 20, settings_of(), metrics)
+    return made._replace(**more)
 
 
 def test_a_trial_comes_back_as_it_was(ledger):
@@ -159,15 +160,26 @@ def test_a_full_disk_is_one_sentence_and_what_was_written_stays(tmp_path):
     assert [t.parameters["ema_scalper"]["fast"] for t in Ledger(tmp_path / "x.db").trials()] == list(range(written))
 
 
-def test_off_writes_nothing_and_reading_makes_no_file(tmp_path, monkeypatch):
+def test_off_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for off in ("off", "OFF"):
         monkeypatch.setenv("PERPS_LEDGER", off)
         book = Ledger()
         assert not book and book.add(trial()) == 0 and book.trials() == [] and book.count() == 0 and book.variance() == 0.0
-    monkeypatch.delenv("PERPS_LEDGER")
-    assert Ledger().url == "sqlite:///var/research.db" and Ledger().count() == 0 and not os.listdir(tmp_path)
-    assert Ledger().add(trial()) == 1 and (tmp_path / "var" / "research.db").is_file()
+    assert not os.listdir(tmp_path)
+
+
+def test_its_usual_place_is_made_when_something_is_written(tmp_path, root):
+    code = """if True:
+        import os, sys
+        sys.path.insert(0, sys.argv[1])
+        from perps_kit.backtest.ledger import Ledger
+        from test_ledger import trial
+        assert Ledger().count() == 0 and not os.listdir(".")
+        print(Ledger().add(trial()), os.listdir("var"))"""
+    environ = {name: x for name, x in os.environ.items() if name != "PERPS_LEDGER"} | dict(PYTHONPATH=str(root))
+    done = subprocess.run([sys.executable, "-c", code, str(root / "tests")], cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert done.stdout.startswith("1 ['research.db'"), done.stderr
 
 
 @pytest.mark.parametrize("url", ["nonsense://x", "sqlite:////proc/nowhere/x.db", "postgresql://nobody@127.0.0.1:1/none"])
@@ -182,8 +194,8 @@ def test_a_password_is_never_told():
 
 
 def test_addresses():
-    assert address("x/y.db") == "sqlite:///x/y.db" and address("postgres://a/b") == address("postgresql://a/b") == "postgresql+psycopg://a/b"
-    assert address("sqlite:///x.db") == "sqlite:///x.db"
+    assert address("x/y.db") == "sqlite:///x/y.db" and address("sqlite:///x.db") == "sqlite:///x.db"
+    assert address("postgres://a/b") == address("postgresql://a/b") == "postgresql+psycopg://a/b"
 
 
 def test_a_file_that_is_no_database_is_told(tmp_path):
@@ -212,7 +224,8 @@ def test_settlements_count_only_within_the_candles():
 def test_the_code_stamp_follows_the_strategy_and_not_its_parameters_and_is_the_same_elsewhere():
     mine = code_stamp([EmaScalper(), Pullback()])
     assert mine == code_stamp([Pullback(), EmaScalper(fast=3)]) != code_stamp([EmaScalper()]) != code_stamp([Pullback()])
-    code = "from perps_kit.backtest.ledger import *; from perps_kit.strategies.ema_scalper import EmaScalper; print(code_stamp([EmaScalper()]))"
+    code = "from perps_kit.backtest.ledger import code_stamp\nfrom perps_kit.strategies.ema_scalper import EmaScalper\n"
+    code += "print(code_stamp([EmaScalper()]))"
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                            env=os.environ | dict(PYTHONHASHSEED="7")).stdout.strip()
     assert there == code_stamp([EmaScalper()])
@@ -228,7 +241,8 @@ def test_the_code_stamp_reaches_the_gates_and_the_loop():
         from perps_kit.backtest.ledger import code_stamp
         from perps_kit.strategies.ema_scalper import EmaScalper
         print(code_stamp([EmaScalper()]))"""
-    said = [subprocess.run([sys.executable, "-c", code, what], capture_output=True, text=True, check=True).stdout for what in ("", "gates", "walk")]
+    command = [sys.executable, "-c", code]
+    said = [subprocess.run([*command, what], capture_output=True, text=True, check=True).stdout for what in ("", "gates", "walk")]
     assert len(set(said)) == 3
 
 
@@ -253,5 +267,6 @@ def test_a_backtest_becomes_a_trial():
     page = report(backtest(it, bars))
     made = trial_of(page, it, bars)
     assert made.family == "ema_scalper" and made.metrics["trades"] == page.trades.n and made.parameters["ema_scalper"]["fast"] == 9
-    assert made.daily is not None and len(made.daily) == page.equity.days and abs(sharpe_day(made.daily) * 365**0.5 - page.equity.sharpe) < 1e-12
+    assert made.daily is not None and len(made.daily) == page.equity.days
+    assert abs(sharpe_day(made.daily) * 365**0.5 - page.equity.sharpe) < 1e-12
     assert (made.begin, made.end) == (int(bars["SOLUSDT"].open_time[0]), int(bars["SOLUSDT"].close_time[-1]))

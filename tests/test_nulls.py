@@ -5,7 +5,7 @@ from math import isnan
 import numpy as np
 import pytest
 from evidence_kit import market, paid
-from fixtures.candles import QUARTER, walk as wandering
+from fixtures.candles import walk as wandering
 from told import BUY, FREELY, LEAVE_LONGS, QUIET, SELL, Told
 
 from perps_kit.backtest.nulls import Coin, Nulls, dearer, entries_of, mean_of, net_r, nulls, picture, random_entries
@@ -20,14 +20,13 @@ from perps_kit.trackers.plan import Rules
 needs_numba = pytest.mark.skipif(not have_numba(), reason="numba is not installed")
 
 
-def told_on(bars, every=12, seed=0, n=None):
-    "The bars with random orders in their volumes, and the lanes and the walk over them."
+def told_on(bars, every=12, seed=0):
+    "The bars with random orders in their volumes."
     rng, volume = np.random.default_rng(seed), np.full(len(bars), QUIET)
     at = np.arange(40, len(bars) - 40, every)
     volume[at] = rng.choice([BUY, SELL], len(at))
     volume[at + 7] = np.where(rng.random(len(at)) < 0.3, LEAVE_LONGS, QUIET)
-    made = Bars.from_columns("BTCUSDT", 15, bars.open_time, bars.open, bars.high, bars.low, bars.close, volume)
-    return made
+    return Bars.from_columns("BTCUSDT", 15, bars.open_time, bars.open, bars.high, bars.low, bars.close, volume)
 
 
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_numba)])
@@ -50,7 +49,8 @@ def test_with_funding_and_holes_and_real_exits_they_are_the_same():
     found = lanes(EmaScalper(), bars, {"ETHUSDT": sample_funding("ETHUSDT")})
     run = walk(found)
     e = entries_of(found[0], run.trades, True)
-    assert net_r(e, e.at, e.shapes, run.rules, True) == pytest.approx([t.outcome.net_r if t.outcome else np.nan for t in run.trades], abs=1e-9, nan_ok=True)
+    wanted = [t.outcome.net_r if t.outcome else np.nan for t in run.trades]
+    assert net_r(e, e.at, e.shapes, run.rules, True) == pytest.approx(wanted, abs=1e-9, nan_ok=True)
     assert len(found[0].starts) == 2 and not np.isin(np.arange(7000, 7050), e.free).any()
 
 
@@ -138,4 +138,4 @@ def test_each_null_has_its_words():
 
 def test_the_picture_holds_every_seed():
     p = picture(Coin(0.1, np.random.default_rng(0).normal(size=50), 1.6, 0.5))
-    assert sum(p.renderers[0].data_source.data["top"]) == 50 and QUARTER == 900_000
+    assert sum(p.renderers[0].data_source.data["top"]) == 50

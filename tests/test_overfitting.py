@@ -1,6 +1,6 @@
 "The probability of backtest overfitting: the specification's tests and a version that splits, slices and ranks the slow way."
 import warnings
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import comb, isnan, log
 
 import numpy as np
@@ -15,7 +15,7 @@ from perps_kit.backtest.overfitting import halves_of, overfitting, picture
 def slowly(x, blocks):
     "Everything by slicing: logits, choices, and the two ratios of each choice."
     edges, n = [len(x) * k // blocks for k in range(blocks + 1)], x.shape[1]
-    parts = [np.arange(a, b) for a, b in zip(edges, edges[1:])]
+    parts = [np.arange(a, b) for a, b in pairwise(edges)]
     sharpe = lambda rows: x[rows].mean(0) / x[rows].std(0, ddof=1)
     found = []
     for some in combinations(range(blocks), blocks // 2):
@@ -61,7 +61,8 @@ def test_a_copy_of_the_best_does_not_change_what_it_is_worth():
 def test_halves_come_with_their_complements():
     for blocks in (2, 4, 6, 8):
         rows = halves_of(blocks)
-        assert (rows.sum(1) == blocks // 2).all() and (rows + rows[::-1] == 1).all() and len(np.unique(rows, axis=0)) == comb(blocks, blocks // 2)
+        assert (rows.sum(1) == blocks // 2).all() and (rows + rows[::-1] == 1).all()
+        assert len(np.unique(rows, axis=0)) == comb(blocks, blocks // 2)
 
 
 @settings(max_examples=40, deadline=None)

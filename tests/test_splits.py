@@ -1,4 +1,5 @@
 "Splits that leak nothing: walk-forward folds, purged and combined folds against skfolio and by their properties, and the leak canary."
+from itertools import pairwise
 from math import comb, isnan
 
 import numpy as np
@@ -14,7 +15,7 @@ from perps_kit.core.clock import DAY
 def test_folds_roll_by_the_month():
     year = folds(0, 365 * DAY)
     assert year[0] == Fold(0, 180 * DAY, 183 * DAY, 213 * DAY) and len(year) == 6
-    assert all(b.begin - a.begin == 30 * DAY and b.test_begin == a.test_end for a, b in zip(year, year[1:]))
+    assert all(b.begin - a.begin == 30 * DAY and b.test_begin == a.test_end for a, b in pairwise(year))
     assert folds(0, 213 * DAY) == year[:1] and year[-1].test_end <= 365 * DAY
     with pytest.raises(ValueError, match="212 days hold no fold"): folds(0, 212 * DAY)
     with pytest.raises(ValueError, match="count twice"): folds(0, 365 * DAY, step=10)
@@ -115,7 +116,8 @@ def test_the_canary_is_caught_and_honest_features_are_not():
         for k in (1, 4):
             it = leaks(np.roll(r, -k), r)
             assert it.found and it.ahead == k and it.correlation == pytest.approx(1.0, abs=0.01)
-        for leaky in (np.convolve(r, np.ones(9) / 9, "same"), -np.roll(r, -1), np.sign(np.roll(r, -1)), np.roll(r, -1) + r.std() * market(99 + seed) * 100):
+        tomorrow = np.roll(r, -1)
+        for leaky in (np.convolve(r, np.ones(9) / 9, "same"), -tomorrow, np.sign(tomorrow), tomorrow + market(99 + seed)):
             assert leaks(leaky, r).found
         for honest in (r, np.roll(r, 1), past, np.abs(r), np.cumsum(r), market(seed + 1000)):
             assert not leaks(honest, r).found

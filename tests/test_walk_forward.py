@@ -1,5 +1,7 @@
 "Walk-forward: what chooses has not seen what is reported, and each trade counts once, by its entry."
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,7 +41,7 @@ def test_folds_never_see_their_tests_and_tests_never_overlap(train, test, more, 
     found = plan.folds(begin, begin + days * DAY)
     for f in found:
         assert f.end - f.begin == round(train * DAY) and f.test_begin - f.end == round(embargo * DAY) and f.test_end <= begin + days * DAY
-    assert all(a.test_end <= b.test_begin for a, b in zip(found, found[1:]))
+    assert all(a.test_end <= b.test_begin for a, b in pairwise(found))
     assert found[-1].test_end + round((test + more) * DAY) > begin + days * DAY or found[-1].test_end == begin + days * DAY
 
 
@@ -109,7 +111,7 @@ def test_the_future_changes_no_earlier_choice(run):
     cut = run.picks[1].fold.test_begin
     past = {s: b[b.close_time <= run.picks[1].fold.test_end] for s, b in BARS.items()}
     again = walk_forward(EmaScalper, SETS, past, PAID, plan=PLAN, ledger=Ledger("off"))
-    assert [p.set for p in again.picks] == [p.set for p in run.picks[:2]] and [p.train for p in again.picks] == [p.train for p in run.picks[:2]]
+    assert [(p.set, p.train) for p in again.picks] == [(p.set, p.train) for p in run.picks[:2]]
     assert again.picks[0] == run.picks[0] and cut > again.picks[0].fold.end
 
 

@@ -7,7 +7,7 @@ __all__ = ['Figure', 'expectancy', 'factor', 'yearly_sharpe', 'deepest', 'bca', 
            'Bootstrap', 'clusters_of', 'bootstrap', 'table', 'reshuffled']
 
 # %% ../../nbs/70_backtest/36_bootstrap.ipynb #boot-imports
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import nan, sqrt
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -16,7 +16,8 @@ import numpy as np
 
 from .equity import FEWEST_DAYS, YEAR, returns
 from .report import Record, Report
-from .statistics import DRAWS, FEWEST, PIECE, SEED, Interval, block_length, clustered, factors, percentiles, quantiles, resampled
+from .statistics import DRAWS, FEWEST, PIECE, SEED, Interval, block_length, clustered, factors, percentiles
+from .statistics import quantiles, resampled
 from ..core.clock import DAY
 
 # %% ../../nbs/70_backtest/36_bootstrap.ipynb #boot-figures
@@ -99,7 +100,7 @@ def every(columns: np.ndarray, figures: dict[str, Figure], samples: Iterator[np.
     "Each figure of each sample."
     found: dict[str, list[np.ndarray]] = {name: [] for name in figures}
     for at in samples:
-        taken = columns[:, at]
+        taken = columns.take(at, axis=1)
         for name, figure in figures.items(): found[name].append(figure(taken))
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
@@ -135,10 +136,12 @@ def table(it: Bootstrap) -> str:
     within: Callable[[Interval, str], str] = lambda x, f: f"[{format(x.low, f)} .. {format(x.high, f)}]"
     rows = [(name, format(e.value, form[name]), within(e.percentile, form[name]), within(e.bca, form[name]), f"{e.units}", f"{e.block:.1f}")
             for name, e in it._asdict().items()]
-    return "\n".join(f"{a:14}{b:>8}  {c:20}{d:20}{e:>6}{f:>7}" for a, b, c, d, e, f in [("", "", "percentile", "BCa", "units", "block"), *rows])
+    head = ("", "", "percentile", "BCa", "units", "block")
+    return "\n".join(f"{a:14}{b:>8}  {c:20}{d:20}{e:>6}{f:>7}" for a, b, c, d, e, f in [head, *rows])
 
 # %% ../../nbs/70_backtest/36_bootstrap.ipynb #boot-shuffle
-def reshuffled(r: Any, risk: float = 0.01, at: tuple[float, ...] = (0.05, 0.5, 0.95, 0.99), draws: int = DRAWS, seed: int = SEED) -> dict[float, float]:
+def reshuffled(r: Sequence[float] | np.ndarray, risk: float = 0.01, at: tuple[float, ...] = (0.05, 0.5, 0.95, 0.99), draws: int = DRAWS,
+               seed: int = SEED) -> dict[float, float]:
     "Quantiles of the maximum drawdown of trades in random order, each risking `risk` of the initial capital; nan without trades."
     x, rng = risk * np.asarray(r, float), np.random.default_rng(seed)
     if not len(x): return dict.fromkeys(at, nan)

@@ -143,9 +143,10 @@ def calibration(trades: Scored, kind: str = "isotonic", share: float = 0.7, leas
 # %% ../../nbs/70_backtest/44_calibration.ipynb #cal-picture
 def picture(curves: dict[str, Reliability], width: int = 480) -> Any:
     "Reliability curves in Bokeh: what was said, and how often it came true, with 95 % intervals."
+    from bokeh.models import Range1d
     from bokeh.plotting import figure
-    p = figure(width=width, height=width, x_range=(0, 1), y_range=(0, 1), x_axis_label="forecast", y_axis_label="share that won",
-               title="Reliability", toolbar_location=None)
+    p = figure(width=width, height=width, x_range=Range1d(start=0, end=1), y_range=Range1d(start=0, end=1),
+               x_axis_label="forecast", y_axis_label="share that won", title="Reliability", toolbar_location=None)
     p.line([0, 1], [0, 1], color="gray", line_dash="dashed")
     for (name, curve), colour in zip(curves.items(), ("#99aabb", "#225588", "#bb5544", "#668844") * 8):
         x = [b.forecast for b in curve.bins]

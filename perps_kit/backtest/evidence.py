@@ -59,8 +59,9 @@ CHECKS = {"out of sample": "in sample: whoever chose the rules may have seen the
 
 
 def halves(trades: list[Record], middle: float | None = None) -> tuple[float, float]:
-    "Mean net R of the trades entered before and from `middle` on; None: half-way between the first entry and the last exit. nan without trades."
-    if middle is None: middle = (min((t.outcome.entry_time for t in trades), default=0) + max((t.outcome.exit_time for t in trades), default=0)) / 2
+    "Mean net R of the trades entered before and from `middle` on (None: half-way from the first entry to the last exit); nan: no trades."
+    times = [time for t in trades for time in (t.outcome.entry_time, t.outcome.exit_time)]
+    if middle is None: middle = (min(times, default=0) + max(times, default=0)) / 2
     parts = [[t.outcome.net_r for t in trades if (t.outcome.entry_time < middle) is early] for early in (True, False)]
     first, second = (sum(part) / len(part) if part else nan for part in parts)
     return first, second
@@ -103,7 +104,8 @@ def outside(passed: tuple[str, ...], tested: bool, pbo: float | None, paper: Pap
     if pbo is not None:
         missing.pop("overfitting", None)
         if isnan(pbo): missing["overfitting"] = "the probability of overfitting cannot be told: too few configurations or days"
-        elif pbo > OVERFITTED: missing["overfitting"] = f"the choice is overfitted with a probability of {pbo:.0%}; at most {OVERFITTED:.0%} are allowed"
+        elif pbo > OVERFITTED:
+            missing["overfitting"] = f"the choice is overfitted with a probability of {pbo:.0%}; at most {OVERFITTED:.0%} are allowed"
     if paper is not None:
         missing.pop("paper", None)
         if not paper.days >= MONTH: missing["paper"] = f"{paper.days:g} days on paper; {MONTH} are asked for"

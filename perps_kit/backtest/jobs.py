@@ -33,7 +33,8 @@ def resolved(name: str) -> Any:
     try:
         found = importlib.import_module(module)
         for part in path.split("."): found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as wrong: raise ValueError(f"{name!r} is not there: {wrong}; write module:name") from wrong
+    except (ImportError, AttributeError, ValueError) as wrong:
+        raise ValueError(f"{name!r} is not there: {wrong}; write module:name") from wrong
     return found
 
 
@@ -125,7 +126,7 @@ def cluster(workers: int, scheduler: str | None = None, dashboard: bool = False)
         from distributed import Client, LocalCluster
     except ImportError: raise ValueError("more than one worker needs dask: pip install 'perps_kit[research]', or workers=1") from None
     settings = {"distributed.scheduler.allowed-failures": 0, "distributed.admin.large-graph-warning-threshold": "1TB",
-                "distributed.comm.timeouts.connect": WITHIN}
+                "distributed.comm.timeouts.connect": WITHIN, "distributed.worker.profile.enabled": False}
     with config.set(settings):
         if scheduler:
             try: client = Client(scheduler, timeout=WITHIN, set_as_default=False)

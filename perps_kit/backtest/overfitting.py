@@ -7,7 +7,7 @@ __all__ = ['NOTHING', 'halves_of', 'ratios', 'Overfitting', 'overfitting', 'pict
 
 # %% ../../nbs/70_backtest/38_overfitting.ipynb #pbo-imports
 from itertools import combinations
-from math import comb, nan
+from math import nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,7 +54,7 @@ def overfitting(returns: np.ndarray, blocks: int = 16) -> Overfitting:
     """
     x = np.asarray(returns, float)
     if x.ndim != 2: raise ValueError(f"returns of shape {x.shape}: give a matrix, a column for each configuration")
-    if blocks < 2 or blocks % 2 or comb(blocks, blocks // 2) > 200_000: raise ValueError(f"{blocks} blocks: take an even number from 2 to 20")
+    if not 2 <= blocks <= 20 or blocks % 2: raise ValueError(f"{blocks} blocks: take an even number from 2 to 20")
     if not np.isfinite(x).all(): raise ValueError("returns that are not numbers: fill periods without trades with 0")
     n = x.shape[1]
     if n < 2 or len(x) < 2 * blocks or not (x.min(0) < x.max(0)).any(): return NOTHING
@@ -76,8 +76,8 @@ def picture(it: Overfitting, title: str = "Where the choices of one half end in 
     "The logits in Bokeh; what lies at or left of zero is the probability of overfitting."
     from bokeh.models import Span
     from bokeh.plotting import figure
-    p = figure(width=width, height=280, x_axis_label="logit of the rank outside", y_axis_label="halves", title=f"{title}: PBO {it.probability:.0%}",
-               toolbar_location=None)
+    p = figure(width=width, height=280, x_axis_label="logit of the rank outside", y_axis_label="halves",
+               title=f"{title}: PBO {it.probability:.0%}", toolbar_location=None)
     count, edges = np.histogram(it.logits, 40)
     colours = ["#bb5544" if high <= 0 else "#4477aa" for high in edges[1:]]
     p.quad(left=edges[:-1], right=edges[1:], top=count, bottom=0, fill_color=colours, line_color="white")

@@ -16,7 +16,7 @@ import numpy as np
 from .run import Lane, Result, Trade, Walk, detailed, lanes, live, market_at
 from ..core.bar import Bars
 from ..core.clock import DAY
-from ..core.signal import Signal
+from ..core.signal import Signal, name_of
 from ..data.funding import Funding
 from ..engine.follow import FOLLOWED, Follow, followed, ladder_of, order_of, valued
 from ..engine.engine import waiting
@@ -146,12 +146,20 @@ class Portfolio:
 def portfolio(strategies: Any, bars: Bars | dict[str, Bars], terms: Terms = Terms(), pipeline: Pipeline = Pipeline(),
               rules: Rules = Rules(), funding: dict[str, Funding] | None = None, grids: dict[str, Grid] | None = None,
               balance: float = 10_000.0, compiled: bool | None = None, over: Callable[[list[str]], Iterable[str]] = iter,
-              **more: Any) -> Portfolio:
-    """Run strategies by name, or one, over candles of one or more symbols and one account of `balance`.
+              ledger: Any = None, **more: Any) -> Portfolio:
+    """Run strategies by name, or one, over candles of one or more symbols and one account of `balance`; the ledger of trials keeps it.
 
-    `more`: what `invested` takes besides. Bars, equity and balance in quote currency, times in UTC milliseconds.
+    `more`: what `invested` takes besides. Bars, equity and balance in quote currency, times in UTC milliseconds. `ledger`: None for the
+    one that PERPS_LEDGER names.
     """
-    return invested(lanes(strategies, bars, funding, compiled, over), terms, pipeline, rules, grids, balance, compiled, **more)
+    from perps_kit.backtest.account_report import note
+    named = strategies if isinstance(strategies, dict) else {name_of(type(strategies)): strategies}
+    by_symbol = bars if isinstance(bars, dict) else {bars.symbol: bars}
+    run = invested(lanes(named, by_symbol, funding, compiled, over), terms, pipeline, rules, grids, balance, compiled, **more)
+    universe = more.get("universe")
+    note(run, named, by_symbol, funding, ledger, rules=rules, pipeline=pipeline, grids=grids,
+         universe=[[time, sorted(names)] for time, names in universe] if universe else None)
+    return run
 
 
 def invested(found: list[Lane], terms: Terms = Terms(), pipeline: Pipeline = Pipeline(), rules: Rules = Rules(),

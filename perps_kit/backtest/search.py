@@ -22,7 +22,7 @@ import numpy as np
 
 from .equity import Daily, returns
 from .jobs import Ended, Over, cluster, cores, forget, packed, quiet, resolved, run_jobs, unpacked
-from .ledger import Ledger, Trial, code_stamp, data_hash, digest, noted, settings_of, sharpe_day, simple, span_of
+from .ledger import Ledger, Trial, code_stamp, data_hash, digest, noted, settings_of, sharpe_day, simple, span_of, work_stamp
 from .sweep import FIGURES, Sweep, swept
 from ..core.bar import Bars
 from ..core.signal import name_of
@@ -132,7 +132,7 @@ def evaluated(shared: Shared, job: dict[str, Any]) -> dict[str, Any]:
     return {f.name: packed(getattr(found, f.name)) for f in fields(Sweep) if f.name != "sets"}
 
 
-def pieces(sets: list[dict[str, Any]], most: int = 64) -> list[list[dict[str, Any]]]:
+def pieces(sets: list[dict[str, Any]], most: int = 500) -> list[list[dict[str, Any]]]:
     "The list in about eight pieces, or more where they would be large."
     size = min(most, max(1, -(-len(sets) // 8)))
     return [sets[k:k + size] for k in range(0, len(sets), size)]
@@ -159,8 +159,9 @@ class Search(NamedTuple):
         "What a trial of this search has in common with the others."
         g = self.shared
         begin, end = span_of(g.bars)
-        return dict(data=data_hash(g.bars, g.funding), begin=begin, end=end, symbols=tuple(sorted(g.bars)),
-                    code=code_stamp([make(self.cls)]), settings=settings_of(g.rules, g.pipeline, g.ticks, g.bars), seed=self.seed, kind=self.kind)
+        settings, code = settings_of(g.rules, g.pipeline, g.ticks, g.bars), code_stamp([make(self.cls)])
+        return dict(data=data_hash(g.bars, g.funding), begin=begin, end=end, symbols=tuple(sorted(g.bars)), code=code, settings=settings,
+                    seed=self.seed, kind=self.kind)
 
     def run_of(self, facts: dict[str, Any]) -> str:
         "The name under which answers are kept."
@@ -188,7 +189,7 @@ class Search(NamedTuple):
         if self.cls.__module__ == "__main__" and (self.workers != 1 or self.scheduler):
             raise ValueError(f"{self.cls.__name__} lives in this notebook alone: export it, or search with workers=1")
         facts, parts = self.facts, pieces(sets)
-        run, fresh, lost = digest(work, self.run_of(facts)), set[str](), False
+        run, fresh, lost = digest(work, work_stamp(resolved(work)), self.run_of(facts)), set[str](), False
         jobs = [dict(strategy=path_of(self.cls), sets=part) for part in parts]
         by_key = {digest(work, job): part for job, part in zip(jobs, parts)}
         if not resume and self.ledger: forget(self.ledger, run)
@@ -348,7 +349,8 @@ def tune(cls: type, axes: Sequence[Axis], bars: Bars | dict[str, Bars], n: int, 
     figure_named(by)
     shared = Shared(bars if isinstance(bars, dict) else {bars.symbol: bars}, funding, ticks, rules, pipeline)
     it = Search(cls, shared, seed, "optuna", Ledger() if ledger is None else ledger, workers, scheduler)
-    name = f"{name_of(cls)}-{digest(it.run_of(it.facts), [a._replace(kind=a.kind.__name__) for a in axes], by, least, seed, BATCH)}"
+    asks = [a._replace(kind=a.kind.__name__) for a in axes], by, least, seed, BATCH
+    name = f"{name_of(cls)}-{digest(work_stamp(evaluated), it.run_of(it.facts), asks)}"
     study, known, found = recorded(it.ledger, name), dict[tuple, float](), list[Sweep]()
     written = {(t.user_attrs["batch"], t.user_attrs["place"]): t for t in study.trials}
     crowd = min(workers or cores(), BATCH)

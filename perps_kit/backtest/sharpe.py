@@ -19,8 +19,8 @@ EULER = 0.5772156649
 
 
 def luck(trials: int, variance: float) -> float:
-    "The Sharpe ratio (SR0) that the best of `trials` worthless configurations shows; `variance` is that of their ratios, per the same period."
-    if trials < 1 or variance < 0: raise ValueError(f"{trials} trials with a variance of {variance}: give at least one, and a variance from 0 on")
+    "The Sharpe ratio (SR0) that the best of `trials` worthless configurations shows; `variance`: of their ratios, per the same period."
+    if trials < 1 or variance < 0: raise ValueError(f"{trials} trials of variance {variance}: give at least one, and a variance from 0 on")
     if trials == 1: return 0.0
     quantile = NormalDist().inv_cdf
     return sqrt(variance) * ((1 - EULER) * quantile(1 - 1 / trials) + EULER * quantile(1 - 1 / (trials * e)))

@@ -78,7 +78,7 @@ def resampled_sums(columns: np.ndarray, draws: int = DRAWS, block: float | None 
     "Sums of each column, shape (k, n), over stationary bootstrap samples: shape (k, draws). `block`: None fits it to the first column."
     n = columns.shape[1]
     length = block_length(columns[0]) if block is None else block
-    parts = [np.stack([column[at].sum(1) for column in columns]) for at in resampled(n, draws, length, seed)]
+    parts = [np.stack([column.take(at).sum(1) for column in columns]) for at in resampled(n, draws, length, seed)]
     return np.concatenate(parts, axis=1)
 
 # %% ../../nbs/70_backtest/10_statistics.ipynb #stat-interval
@@ -96,7 +96,8 @@ def percentiles(values: np.ndarray, level: float = 0.95) -> Interval:
 def clustered(columns: np.ndarray, clusters: Sequence[Any] | np.ndarray | None) -> np.ndarray:
     "Columns, shape (k, n), summed by cluster, in the order of their first trades; unchanged without clusters."
     if clusters is None: return columns
-    if len(clusters) != columns.shape[1]: raise ValueError(f"{len(clusters)} cluster labels for {columns.shape[1]} trades: give one for each")
+    n = columns.shape[1]
+    if len(clusters) != n: raise ValueError(f"{len(clusters)} cluster labels for {n} trades: give one for each")
     places: dict[Any, int] = {}
     at = np.array([places.setdefault(label, len(places)) for label in clusters], np.int64)
     return np.stack([np.bincount(at, column, len(places)) for column in columns])
@@ -199,5 +200,5 @@ def trade_stats(r: Sequence[float] | np.ndarray, money: Sequence[float] | np.nda
     return TradeStats(
         n, wins, losses, n - wins - losses, share(wins, n), wilson(wins, n), share(wins, wins + losses), share(int((x > 0).sum()), n),
         float(x.mean()) if n else nan, mean_interval(x, seed=seed, clusters=clusters), profit_factor(cash),
-        factor_interval(cash, seed=seed, clusters=clusters), payoff(x), kelly(x), sqn(x), sqn(x, 100), float(x.sum()), float(gross.sum()), float(cash.sum()),
-        float(x.max()) if n else nan, float(x.min()) if n else nan)
+        factor_interval(cash, seed=seed, clusters=clusters), payoff(x), kelly(x), sqn(x), sqn(x, 100), float(x.sum()), float(gross.sum()),
+        float(cash.sum()), float(x.max()) if n else nan, float(x.min()) if n else nan)

@@ -231,9 +231,9 @@ def taken(side: int, filled: float, at: float, best: float, first: float) -> flo
 
 def stop_name(ladder: Ladder) -> int:
     "What a filled stop is called: by where it stood and what was sold before."
-    plan, fills = ladder.plan, ladder.fills
-    ahead = ladder.plan.side * (ladder.levels.stop - break_even(ladder))
-    if ahead < 0.0: return SL
+    plan, fills, side = ladder.plan, ladder.fills, ladder.plan.side
+    ahead = side * (ladder.levels.stop - break_even(ladder))
+    if side * (ladder.levels.stop - fills.entry) < 0.0: return SL
     if ahead > 0.0 and ladder.state == RUNNER: return TP2_TRAIL
     if plan.w2 > 0.0 and not isnan(fills.x2): return TP2_BE
     return TP1_BE if plan.w1 > 0.0 and not isnan(fills.x1) else BREAKEVEN

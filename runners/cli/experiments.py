@@ -23,7 +23,9 @@ Resume = Annotated[bool, typer.Option("--resume/--anew", help="Go on where a kil
 Least = Annotated[int, typer.Option(min=1, help="Trades that a set needs to be ranked or chosen.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write pictures to a file for the browser.")]
 Save = Annotated[Path | None, typer.Option("--save", help="Write an experiment file that reproduces this run.")]
-FEW = 100      # sets for which starting processes does not pay
+FEW = 3e8       # sets times candles for which starting processes does not pay; a tenth of it where gates are asked
+BARE = "name what varies, such as --param fast=5..15:2, or draw with --random 100"
+MATRIX = 2000   # newest trials whose days are compared
 
 
 @contextmanager
@@ -62,9 +64,9 @@ def classed(strategy: str) -> Any:
     return type(chosen(strategy, None))
 
 
-def crowd(workers: int | None, sets: int) -> int | None:
-    "How many processes pay."
-    return workers if workers or sets >= FEW else 1
+def crowd(workers: int | None, sets: int, bars: dict[str, Any], gates: bool) -> int | None:
+    "How many processes pay; None: one a processor."
+    return workers or (None if sets * sum(map(len, bars.values())) >= FEW / (10 if gates else 1) else 1)
 
 
 def figures(found: Any, k: int) -> dict[str, Any]:
@@ -105,14 +107,15 @@ def sweep(
     with one_sentence():
         if random and optuna: raise ValueError("--random and --optuna exclude each other: give one of them")
         axes, by = of.axes_of(cls, wishes(param)), of.figure_named(by)
-        if not param and not (random or optuna): raise ValueError("name what varies, such as --param fast=5..15:2, or draw with --random 100")
+        if not (param or random or optuna): raise ValueError(BARE)
         bars, funding, ticks = candles(data, symbol, timeframe_of(cls.minutes), start, end)
         pipeline, over = Pipeline() if gates else None, progress("sets", not as_json)
-        same = dict(funding=funding, ticks=ticks, pipeline=pipeline, seed=seed, ledger=ledger, scheduler=scheduler, over=over)
-        if optuna: found = of.tune(cls, axes, bars, optuna, by=by, least=least, workers=crowd(workers, optuna), **same)
+        same: dict[str, Any] = dict(funding=funding, ticks=ticks, pipeline=pipeline, seed=seed, ledger=ledger, over=over)
+        same["scheduler"] = scheduler
+        if optuna: found = of.tune(cls, axes, bars, optuna, by=by, least=least, workers=crowd(workers, of.BATCH, bars, gates), **same)
         else:
             sets = of.drawn(axes, random, seed) if random else of.grid(axes)
-            found = of.search(cls, sets, bars, workers=crowd(workers, len(sets)), resume=resume, **same)
+            found = of.search(cls, sets, bars, workers=crowd(workers, len(sets), bars, gates), resume=resume, **same)
         order, history = of.ranked(found, by, least), tried(ledger, strategy)
         if html: pictured(found, [a.name for a in axes if len(a.values) != 1], by, least, html)
     rows = [dict(parameters=found.sets[k], enough=bool(found.trades[k] >= least)) | figures(found, k) for k in order]
@@ -122,10 +125,11 @@ def sweep(
         return
     console = terminal()
     console.print(best_table(clean(rows[:top]), by))
-    enough = sum(row["enough"] for row in rows)
-    console.print(f"{len(found)} sets tried on {len(bars)} symbols, {enough} with {least} trades or more; {history.trials} configurations of "
-                  f"{strategy} in the ledger\n" + ("" if gates else "one position a symbol at a time, gates not asked: add --gates for those\n")
-                  + (f"pictures in {html}\n" if html else ""), style="dim")
+    said = [f"{len(found)} sets tried on {len(bars)} symbols, {int((found.trades >= least).sum())} with {least} trades or more; "
+            f"{history.trials} configurations of {strategy} in the ledger"]
+    if not gates: said.append("one position a symbol at a time, gates not asked: add --gates for those")
+    if html: said.append(f"pictures in {html}")
+    console.print("\n".join(said), style="dim")
 
 
 def pictured(found: Any, names: list[str], by: str, least: int, path: Path) -> None:
@@ -186,12 +190,12 @@ def walkforward(
     cls = classed(strategy)
     with one_sentence():
         axes = of.axes_of(cls, wishes(param))
-        if not param and not random: raise ValueError("name what varies, such as --param fast=5..15:2, or draw with --random 100")
+        if not (param or random): raise ValueError(BARE)
         sets = of.drawn(axes, random, seed) if random else of.grid(axes)
         bars, funding, ticks = candles(data, symbol, timeframe_of(cls.minutes), start, end)
         plan = Plan(train, test, test if step is None else step, embargo, least)
-        run = walk_forward(cls, sets, bars, funding, ticks, plan=plan, seed=seed, workers=crowd(workers, len(sets)), scheduler=scheduler,
-                           over=progress("sets", not as_json), resume=resume)
+        run = walk_forward(cls, sets, bars, funding, ticks, plan=plan, seed=seed, workers=crowd(workers, len(sets), bars, True),
+                           scheduler=scheduler, over=progress("sets", not as_json), resume=resume)
         if html:
             from bokeh.embed import file_html
             from bokeh.resources import INLINE
@@ -217,14 +221,14 @@ def fold_tables(facts: dict[str, Any]) -> list[Any]:
 
     table = columns(("test", "chosen"), ("trained on", "train R", "tested on", "test R", "total R"))
     for row in facts["folds"]:
-        said = ", ".join(f"{name} {value:g}" for name, value in row["chosen"].items()) if row["chosen"] else "nothing: too few trades in training"
+        said = ", ".join(f"{name} {value:g}" for name, value in (row["chosen"] or {}).items()) or "nothing: too few trades in training"
         table.add_row(row["test"], said, str(row["train_trades"]), number(row["train_expectancy"]), str(row["test_trades"]),
                       number(row["test_expectancy"]), number(row["test_r"], "+.1f"))
-    t = facts["stats"]
+    t, lie = facts["stats"], number(facts["overfitting"], ".0%")
     lines = [f"{facts['sets']} sets, {len(facts['folds'])} folds; {t['n']} trades out of sample",
-             f"expectancy {number(t['expectancy'], unit=' R')} {within(t['expectancy_interval'], '+.3f')}, total {number(t['total_r'], '+.1f')} R, "
-             f"Sharpe {number(facts['equity']['sharpe'], '.2f')}",
-             f"walk-forward efficiency {number(facts['efficiency'], '.2f')}, probability of overfitting {number(facts['overfitting'], '.0%')}"]
+             f"expectancy {number(t['expectancy'], unit=' R')} {within(t['expectancy_interval'], '+.3f')}, "
+             f"total {number(t['total_r'], '+.1f')} R, Sharpe {number(facts['equity']['sharpe'], '.2f')}",
+             f"walk-forward efficiency {number(facts['efficiency'], '.2f')}, probability of overfitting {lie}"]
     head = Text.assemble((facts["strategy"], "bold"), "  ", (facts["label"], "bold yellow" if facts["objections"] else "bold green"))
     return [head, table, Text("\n".join(lines)), objections(facts)]
 
@@ -234,23 +238,38 @@ def objections(facts: dict[str, Any]) -> Any:
     from rich.text import Text
 
     n, odds = facts["trials"], facts["deflated_sharpe"]
-    said = f"{n} {'configuration' if n == 1 else 'configurations'} tried" + ("" if odds is None else f"; {odds:.0%} sure that the Sharpe ratio is no luck")
+    said = f"{n} {'configuration' if n == 1 else 'configurations'} tried"
+    if odds is not None: said += f"; {odds:.0%} sure that the Sharpe ratio is no luck"
     return Text("\n".join([said, *(f"- {text}" for text in facts["objections"])]))
 
 
-def judged(facts: dict[str, Any], low: Any, passed: tuple[str, ...] = (), kind: str = "backtest", **of: Any) -> dict[str, Any]:
-    "A backtest's facts, its trial noted in the ledger, and held against all that were tried before."
+def judged(facts: dict[str, Any], low: Any, strategies: dict[str, Any], bars: Any, funding: Any, ticks: Any,
+           **measured: Any) -> dict[str, Any]:
+    "A backtest's facts, its trial noted in the ledger, and held against all that were tried before; `measured`: what `evidence` takes."
     from perps_kit.backtest.evidence import evidence
     from perps_kit.backtest.ledger import Ledger, noted, settings_of, trial_of, tried
     from perps_kit.backtest.report import report
-    from perps_kit.scoring.book import Pipeline
     from runners.listing import clean
 
-    page, ledger, named = report(low), Ledger(), of["strategies"]
-    settings = settings_of(low.rules, of.get("pipeline", Pipeline()), of["ticks"], of["bars"])
-    noted(ledger, trial_of(page, named, of["bars"], of["funding"], settings, kind=kind))
-    case = evidence(low, page, *tried(ledger, "+".join(sorted(named))), passed)
-    return facts | clean(dict(label=case.label, trials=case.trials, deflated_sharpe=case.deflated, objections=case.objections))
+    page, book = report(low), Ledger()
+    trial = trial_of(page, strategies, bars, funding, settings_of(low.rules, ticks=ticks, symbols=bars))
+    noted(book, trial)
+    case = evidence(low, page, *tried(book, trial.family), pbo=overfit(book, trial), **measured)
+    return facts | clean(dict(label=case.label, trials=case.trials, deflated_sharpe=case.deflated, overfitting=case.overfitting,
+                              objections=case.objections))
+
+
+def overfit(book: Any, trial: Any) -> float | None:
+    "Probability of overfitting among the trials of a family on the same candles; None where there is nothing to choose from."
+    import numpy as np
+
+    from perps_kit.backtest.ledger import LedgerError
+    from perps_kit.backtest.overfitting import overfitting
+
+    try: tried = book.trials(trial.family, trial.data, limit=MATRIX)
+    except LedgerError: return None
+    columns = [t.daily for t in tried if t.daily is not None and (t.begin, t.end) == (trial.begin, trial.end)]
+    return overfitting(np.column_stack(columns)).probability if len(columns) > 1 else None
 
 
 def saved(path: Path, low: Any, data: Path | None, strategies: dict[str, Any], bars: Any, funding: Any, ticks: Any) -> None:
@@ -268,12 +287,14 @@ def evaluate(
     param: Parameters = None,
     start: Moment = None,
     end: Moment = None,
-    nulls: Annotated[int, typer.Option(min=0, help="Random worlds to compare with; 0: none.")] = 200,
-    seed: Seed = 1,
+    nulls: Annotated[int, typer.Option(min=0, help="Seeds of random entries to compare with; 0: no test against chance.")] = 200,
     save: Save = None,
     as_json: Json = False,
 ) -> None:
     "All that can be held against one strategy: its report, chance, and how many were tried. Exit code 1 while it is unproven."
+    from perps_kit.backtest.nulls import dearer
+    from perps_kit.backtest.nulls import nulls as tests
+    from perps_kit.backtest.report import report
     from perps_kit.backtest.run import lanes, walk
     from perps_kit.core.clock import timeframe_of
     from perps_kit.trackers.plan import TARGET_FIRST, Rules
@@ -283,13 +304,31 @@ def evaluate(
     with one_sentence():
         bars, funding, ticks = candles(data, symbol, timeframe_of(it.minutes), start, end)
         found = lanes(it, bars, funding, over=tracked(not as_json))
-        low, high = (walk(found, rules=rules, ticks=ticks) for rules in (Rules(), Rules(policy=TARGET_FIRST)))
-        facts = judged(listing.report(low, high, it), low, strategies={strategy: it}, bars=bars, funding=funding, ticks=ticks)
+        chance, rules = None, (Rules(), Rules(policy=TARGET_FIRST), dearer(Rules(), 2.0, 1.0))
+        low, high, doubled = (walk(found, rules=r, ticks=ticks) for r in rules)
+        if nulls: chance = tests(found, low, ticks=ticks, seeds=nulls)
+        facts = judged(listing.report(low, high, it), low, {strategy: it}, bars, funding, ticks, doubled=report(doubled), nulls=chance)
         if save: saved(save, low, data, {strategy: it}, bars, funding, ticks)
+    if chance:
+        coin = chance.coin
+        facts["nulls"] = listing.clean(dict(own=coin.own, random=coin.bar, better=coin.better, flipped=chance.flipped,
+                                            delayed=chance.delayed, costly=chance.costly))
     if as_json: typer.echo(json.dumps(facts, allow_nan=False))
     else:
-        for part in listing.tables(facts): terminal().print(part, "")
+        *parts, verdict = listing.tables(facts)
+        for part in (*parts, *([null_table(facts["nulls"])] if chance and facts["stats"]["n"] else []), verdict): terminal().print(part, "")
     raise typer.Exit(0 if facts["label"] == "proven" else 1)
+
+
+def null_table(facts: dict[str, Any]) -> Any:
+    "The tests against chance."
+    from runners.listing_tables import columns, number
+
+    table = columns(("against chance",), ("R a trade",), ("",))
+    said = dict(own="", random="95 % of the random entries with the same exits stay below", flipped="every trade on the other side",
+                delayed="entered one bar later", costly="twice the fees and slippage")
+    for name, text in said.items(): table.add_row(name, number(facts[name]), text)
+    return table
 
 
 def experiment(
@@ -307,14 +346,16 @@ def experiment(
 
         high = walk(found, it.pipeline, it.rules._replace(policy=TARGET_FIRST), it.ticks)
         facts = listing.report(back.result, high, next(iter(it.strategies.values())))
-        if len(it.strategies) > 1: facts |= dict(strategy="+".join(it.strategies), parameters={n: s._asdict() for n, s in it.strategies.items()})
+        if len(it.strategies) > 1:
+            facts |= dict(strategy="+".join(it.strategies), parameters={n: s._asdict() for n, s in it.strategies.items()})
     facts |= dict(file=str(file), note=it.note, same=back.same)
     if as_json: typer.echo(json.dumps(facts, allow_nan=False))
     else:
         console = terminal()
         for part in listing.tables(facts): console.print(part, "")
-        said = {True: "every trade is the one of the file", False: "the trades are no longer those of the file", None: "the file holds no result"}
-        console.print(said[back.same], style="bold red" if back.same is False else "bold green" if back.same else "dim")
+        same, other, none = "every trade is the one of the file", "the trades are no longer those of the file", "the file holds no result"
+        text, style = {True: (same, "bold green"), False: (other, "bold red"), None: (none, "dim")}[back.same]
+        console.print(text, style=style)
     raise typer.Exit(1 if back.same is False else 0)
 
 

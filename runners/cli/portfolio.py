@@ -26,12 +26,14 @@ def portfolio(
     as_json: Json = False,
 ) -> None:
     "Backtest an account: what it would have followed, refused and made. Both readings of ambiguous bars."
+    from perps_kit.backtest.account_report import note
     from perps_kit.backtest.portfolio import invested, most_traded
     from perps_kit.backtest.run import lanes
     from perps_kit.core.clock import timeframe_of
     from perps_kit.scoring.book import Pipeline
     from perps_kit.trackers.plan import TARGET_FIRST, Rules
     from runners import parity
+    from runners.cli.experiments import one_sentence
     from runners.errors import ConfigError
 
     if memory not in ("usual", "all", "off"):
@@ -46,7 +48,9 @@ def portfolio(
                                 universe=most_traded(bars, top) if top else None)
     pipeline = Pipeline(enabled=frozenset(named))
     low, high = (invested(found, settings.terms, pipeline, rules, **more) for rules in (Rules(), Rules(policy=TARGET_FIRST)))
-    facts = told(low, high, named)
+    with one_sentence():
+        history = note(low, named, bars, funding, pipeline=pipeline, grids=more["grids"], top=top, detail=detail)
+    facts = told(low, high, named, history)
     if html:
         from perps_kit.research.account_page import account_page
 
@@ -93,7 +97,7 @@ def minutes_of(data: Path | None, symbols: list[str], start: str | None, end: st
     return found
 
 
-def told(low: Any, high: Any, named: dict[str, Any]) -> dict[str, Any]:
+def told(low: Any, high: Any, named: dict[str, Any], history: Any) -> dict[str, Any]:
     "The facts of both readings, as strict JSON."
     from perps_kit.backtest.account_report import account_report
     from perps_kit.backtest.account_report import facts as beside
@@ -103,7 +107,7 @@ def told(low: Any, high: Any, named: dict[str, Any]) -> dict[str, Any]:
     from runners.listing import clean
 
     page, best = account_report(low), account_report(high)
-    case = evidence(low.reference, page)
+    case = evidence(low.reference, page, history.trials, history.variance)
     return clean(dict(
         strategies={name: it._asdict() for name, it in named.items()}, symbols=sorted(low.bars), start=iso(page.begin), end=iso(page.end),
         label=case.label, trials=case.trials, objections=case.objections, stats=page.trades, equity=page.equity,

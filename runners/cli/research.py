@@ -120,7 +120,7 @@ def backtest(
     found = lanes(it, bars, funding, over=tracked(not as_json))
     low, high = (walk(found, rules=rules, ticks=ticks) for rules in (Rules(), Rules(policy=TARGET_FIRST)))
     with one_sentence():
-        report = judged(listing.report(low, high, it), low, strategies={strategy: it}, bars=bars, funding=funding, ticks=ticks)
+        report = judged(listing.report(low, high, it), low, {strategy: it}, bars, funding, ticks)
         if save: saved(save, low, data, {strategy: it}, bars, funding, ticks)
     if as_json:
         typer.echo(json.dumps(report | dict(trades=listing.trade_rows(low)), allow_nan=False))
