@@ -27,6 +27,7 @@ from perps_kit.trackers.plan import Rules
 
 GRID = [(fast, slow) for fast, slow in product(range(5, 30), range(30, 70))]
 BARS = dict(vectorbt=(100_000, 1_000_000), backtesting=(100_000,), nautilus_trader=(20_000,), freqtrade=(20_000,))
+CLOSE = dict(vectorbt=1e-9, backtesting=1e-9, nautilus_trader=1e-4, freqtrade=1e-9)    # relative: prices that count as the same
 AIMS = dict(vectorbt=8, backtesting=500, nautilus_trader=3000, freqtrade=3000)
 LONGEST = 900       # seconds for one run of a peer
 
@@ -116,13 +117,13 @@ def ask(peer: str, bars: Bars, sets: list[tuple[int, int]] = []) -> Answer:
     return Answer(said["seconds"], trades, said.get("count", len(trades)), said.get("memory", nan))
 
 
-def compared(mine: list[Trade], theirs: list[Trade]) -> str:
-    "In words, how many of ours they made as well; entries are told apart by bar and side."
+def compared(mine: list[Trade], theirs: list[Trade], close: float) -> str:
+    "In words, how many of ours they made as well, at prices that differ by the part `close` at most; entries are told apart by bar and side."
     others = {t[:2]: t for t in theirs}
     met = [(t, others[t[:2]]) for t in mine if t[:2] in others]
-    same = [a.exit_bar == b.exit_bar and np.allclose(a[3:], b[3:], rtol=1e-9, atol=0) for a, b in met]
+    same = [a.exit_bar == b.exit_bar and np.allclose(a[3:], b[3:], rtol=close, atol=0) for a, b in met]
     early = [s for (a, _), s in zip(met, same, strict=True) if a.exit_bar == a.entry_bar]
-    text = f"{sum(same)} of {len(mine)} trades alike"
+    text = f"{sum(same)} of {len(mine)} trades alike to {close:g}"
     if not all(early): text += f"; of {sum(t.exit_bar == t.entry_bar for t in mine)} exits on the entry's bar {len(early) - sum(early)} came later"
     return text
 
@@ -138,7 +139,7 @@ def against(peer: str) -> list[Line]:
             continue
         whole, _ = candles(max(n, 100_000))     # where a peer is slow, we are measured on more, and both by the bar
         spent = cpu_seconds(dict(ours=lambda whole=whole: ours(whole)), times=9)["ours"] / len(whole)
-        note = compared(trades_of(bars), said.trades) + ("" if len(whole) == n else f"; by the bar, ours on {count_of(len(whole))}")
+        note = compared(trades_of(bars), said.trades, CLOSE[peer]) + ("" if len(whole) == n else f"; by the bar, ours on {count_of(len(whole))}")
         found += [Line(name, said.seconds / n * 1e9, "ns a bar", note=note),
                   at_least(f"{name}, over ours", said.seconds / n / spent, "times", aim)]
     return found

@@ -143,6 +143,7 @@ class Settings(Part):
     strategies: dict[str, dict[str, float]] = {"ema_scalper": {}}
     gates: Gates = Gates()
     memory: MemorySettings = MemorySettings()
+    calibration: Path | None = None  # what `perps-kit evaluate --calibrate` wrote: a probability beside each score
     accounts: tuple[AccountSettings, ...] = (AccountSettings(),)
     telegram: Telegram = Telegram()
     http: HttpSettings = HttpSettings()

@@ -146,25 +146,38 @@ def taught_by_hand(run: Portfolio, policy: Policy | None) -> list[tuple[int, Mem
     return at
 
 
-def by_hand(run: Portfolio, found: list[Lane], rules: Rules, funding: dict[str, Funding], grids: dict[str, Grid],
-            policy: Policy | None) -> ByHand:
-    "An account stepped candle by candle through the signals that a run published; leaves and contexts are the lanes'."
-    it, base = ByHand(run.balance, run.terms, rules, grids), {one.bars.symbol: one.ground for one in found}
-    own: dict[tuple[str, str], dict[int, tuple[Bar, float, float, int]]] = {}
-    last: dict[tuple[str, str], Bars] = {}
+class Candles(NamedTuple):
+    "What an account by hand steps on."
+
+    own: dict[tuple[str, str], dict[int, tuple[Bar, float, float, int]]]    # by symbol and strategy, by close: bar, funding, what leaves
+    last: dict[tuple[str, str], Bars]
+    closes: dict[int, list[tuple[str, float]]]
+    base: dict[str, Any]
+
+
+def candles_of(found: list[Lane], funding: dict[str, Funding]) -> Candles:
+    "Own bars of every strategy, put together by hand, and the closes of the candles."
+    own, last, closes = {}, {}, defaultdict(list)
     for one in found:
         symbol, key = one.bars.symbol, (one.bars.symbol, one.name)
-        last[key] = own_bars(one.ground.bars, one.strategy.minutes)
+        last[key] = next((b for (s, _), b in last.items() if s == symbol and b.minutes == one.strategy.minutes), None) or own_bars(
+            one.ground.bars, one.strategy.minutes)
         paid = settlements(last[key], funding.get(symbol))
         rows = zip(last[key], paid.at_open.tolist(), paid.inside.tolist(), one.leaves.tolist(), strict=True)
         own[key] = {bar.close_time: (bar, opened, inside, leaves) for bar, opened, inside, leaves in rows}
-    closes: dict[int, list[tuple[str, float]]] = defaultdict(list)
+    base = {one.bars.symbol: one.ground for one in found}
     for s, ground in base.items():
         for time, close in zip(ground.bars.close_time.tolist(), ground.bars.close.tolist()): closes[time].append((s, close))
+    return Candles(own, last, dict(sorted(closes.items())), base)
+
+
+def by_hand(run: Portfolio, candles: Candles, rules: Rules, grids: dict[str, Grid], policy: Policy | None) -> ByHand:
+    "An account stepped candle by candle through the signals that a run published; leaves and contexts are the lanes'."
+    it, (own, last, closes, base) = ByHand(run.balance, run.terms, rules, grids), candles
     decisions: dict[int, list[Any]] = defaultdict(list)
     for d, (_, memory) in zip(run.reference.decisions, taught_by_hand(run, policy), strict=True): decisions[d.time].append((d, memory))
     signals = {t.id: t for t in run.reference.trades}
-    for time in sorted(closes):
+    for time in closes:
         it.prices.update(closes[time])
         for id, h in list(it.held.items()):
             row, ladder = own[h.c.symbol, h.c.strategy].get(time), h.ladder
@@ -227,7 +240,7 @@ WORDS = [QUIET, 1001.0, 1002.0, 1003.0, 1004.0, 2001.0, 2002.0]
 
 
 def random_market(seed: int, n: int = 700, small: bool = False, large: bool = False) -> tuple[dict[str, Bars], dict[str, Funding]]:
-    "Three walks with told signals at random bars, holes if wished, and funding every eight hours; BUSDT and CUSDT begin and end elsewhere."
+    "Walks with told signals at random bars, holes if wished, funding every eight hours; two of three begin later and end sooner."
     rng, bars, funding = np.random.default_rng(seed), {}, {}
     for k, s in enumerate(("AUSDT", "BUSDT", "CUSDT")):
         one = walk(10 * seed + k, n)

@@ -1,10 +1,12 @@
 "The portfolio backtest: an account stepped by hand, the service's way, and every past that a later future must not change."
 
 from dataclasses import replace
+from math import inf, nan
 
+import account_kit as kit
 import numpy as np
 import pytest
-from account_kit import BINDS, GRIDS, LIVELY, QUICK, ROOMY, TWO, Slow, by_hand, random_market, served, taught_by_hand, told
+from account_kit import BINDS, GRIDS, LIVELY, QUICK, ROOMY, TWO, random_market, told
 from fixtures.candles import QUARTER
 from told import BUY, FREELY, QUIET, SELL, Told
 
@@ -48,6 +50,11 @@ def market():
 @pytest.fixture(scope="module")
 def found(market) -> list[Lane]:
     return lanes(market[3], market[0], market[1])
+
+
+@pytest.fixture(scope="module")
+def stepped(market, found) -> kit.Candles:
+    return kit.candles_of(found, market[1])
 
 
 def asked(mode: str) -> Pipeline:
@@ -97,10 +104,10 @@ def moved(bars: Bars, after: int, seed: int = 0) -> Bars:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_account_stepped_candle_by_candle_comes_to_the_same(market, found, mode):
-    _, funding, grids, _ = market
+def test_an_account_stepped_candle_by_candle_comes_to_the_same(market, found, stepped, mode):
+    grids = market[2]
     run = invested(found, HARD, asked(mode), grids=grids, policy=ALL)
-    alike(run, by_hand(run, found, Rules(), funding, grids, ALL))
+    alike(run, kit.by_hand(run, stepped, Rules(), grids, ALL))
     taken = {(t.candidate.strategy, t.outcome.exit_type) for t in run.trades if t.outcome}
     assert {name for name, _ in taken} == set(STRATEGIES) and len(run.trades) > 50
     assert {f.reason for f in run.follows} >= {"", "positions", "correlation"} and not {f.outcome for f in run.follows} - {
@@ -112,34 +119,35 @@ def test_an_account_stepped_candle_by_candle_comes_to_the_same(market, found, mo
     Terms(), Terms(sizing="percent", share=0.2, adaptive=True, drawdown=0.03), Terms(risk=0.05, most_risk=0.05, open_risk=1.0, between=0),
     Terms(with_fees=False, leverage=20, classes=("LOW", "MEDIUM"), most_positions=5, trades_a_day=2, correlation=False)],
     ids=["usual", "percent", "bold", "busy"])
-def test_the_same_under_other_terms(market, found, terms):
-    _, funding, grids, _ = market
+def test_the_same_under_other_terms(market, found, stepped, terms):
+    grids = market[2]
     run = invested(found, terms, asked("reject"), grids=grids, policy=None, balance=777.0)
-    alike(run, by_hand(run, found, Rules(), funding, grids, None))
+    alike(run, kit.by_hand(run, stepped, Rules(), grids, None))
     assert run.trades and {f.outcome for f in run.follows} >= {"followed", "refused"}
 
 
-@pytest.mark.parametrize(("seed", "mode"), [(seed, mode) for seed in (0, 2, 3, 6) for mode in MODES])
+@pytest.mark.parametrize(("seed", "mode"), [(seed, mode) for seed in (0, 6, 7) for mode in MODES])
 def test_a_service_without_a_database_does_the_same(seed, mode):
-    (bars, funding), pipeline, strategies = random_market(seed, large=seed % 2 == 0), LIVELY._replace(on_opposite=mode), TWO if seed % 3 else QUICK
+    (bars, funding), pipeline = random_market(seed, large=seed % 2 == 0), LIVELY._replace(on_opposite=mode)
+    strategies = TWO if seed % 3 else QUICK
     run = portfolio(strategies, bars, ROOMY, pipeline, Rules(), funding, GRIDS, compiled=False, policy=BINDS)
-    hand, decisions, memories = served(strategies, bars, ROOMY, pipeline, Rules(), funding, GRIDS, BINDS, run.balance)
+    hand, decisions, memories = kit.served(strategies, bars, ROOMY, pipeline, Rules(), funding, GRIDS, BINDS, run.balance)
     assert [repr(d) for d in run.reference.decisions] == [repr(d) for d in decisions]
     alike(run, hand)
     assert run.memory == memories[-1][1] and len(run.trades) > 12
     assert any(d.closes for d in decisions) == (mode != "reject")
 
 
-@pytest.mark.xfail(strict=True, reason="positions step on bridging bars before the next real candle has shown that there is a hole to bridge")
+@pytest.mark.xfail(strict=True, reason="positions step on bridging bars before a real candle has shown that there is a hole to bridge")
 @pytest.mark.parametrize("seed", [4, 7])
 def test_a_service_that_waits_through_small_holes_does_the_same(seed):
     bars, funding = random_market(seed, small=True, large=seed % 2 == 0)
     strategies = TWO if seed % 2 else QUICK
     run = portfolio(strategies, bars, ROOMY, LIVELY, Rules(), funding, GRIDS, compiled=False, policy=BINDS)
-    alike(run, served(strategies, bars, ROOMY, LIVELY, Rules(), funding, GRIDS, BINDS, run.balance)[0])
+    alike(run, kit.served(strategies, bars, ROOMY, LIVELY, Rules(), funding, GRIDS, BINDS, run.balance)[0])
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="Walk.live: a trade that is lived again may meet itself in the heap with equal keys")
+@pytest.mark.xfail(strict=True, raises=TypeError, reason="Walk.live: a trade lived again may meet itself in the heap with equal keys")
 def test_a_signal_may_close_a_position_that_its_stop_ends_anyway():
     bars = {"AUSDT": told({2: BUY}, b4=-3.0), "BUSDT": told({3: BUY, 8: SELL}, symbol="BUSDT", b9=-3.0)}
     run = portfolio({"told": Told()}, bars, pipeline=FREELY._replace(on_opposite="close"), compiled=False)
@@ -158,7 +166,7 @@ def memory_verdicts(d) -> list:
 def test_the_memory_is_a_plain_fold_over_what_had_ended_by_then(market, found, mode):
     pipeline = asked(mode)._replace(minimum=60.0)
     run, heard = invested(found, HARD, pipeline, grids=market[2], policy=ALL), 0
-    for d, (_, memory) in zip(run.reference.decisions, taught_by_hand(run, ALL), strict=True):
+    for d, (_, memory) in zip(run.reference.decisions, kit.taught_by_hand(run, ALL), strict=True):
         said = memory_verdicts(d)
         if not said: continue
         own = trait(market[3][d.strategy], "minimum")
@@ -181,19 +189,19 @@ def test_cutting_the_candles_changes_nothing_before_the_cut(market, mode):
     bars, funding, grids, strategies = market
     more = dict(terms=HARD, pipeline=asked(mode), funding=funding, grids=grids, policy=ALL)
     whole = portfolio(strategies, bars, universe=most_traded(bars, 2), **more)
-    for time in np.random.default_rng(MODES.index(mode)).choice(whole.times[5000:], 5).tolist():
+    for time in np.random.default_rng(MODES.index(mode)).choice(whole.times[5000:], 4).tolist():
         known = cut(bars, time)
         agree(whole, portfolio(strategies, known, universe=most_traded(known, 2), **more), time)
     assert len(whole.trades) > 30
 
 
-@pytest.mark.parametrize(("seed", "mode"), [(seed, mode) for seed in (0, 2, 3, 7) for mode in MODES])
+@pytest.mark.parametrize(("seed", "mode"), [(seed, mode) for seed in (0, 6, 7) for mode in MODES])
 def test_nor_where_signals_come_thick_and_fast(seed, mode):
     bars, funding = random_market(seed, large=True)
     strategies, more = TWO if seed % 3 else QUICK, dict(terms=ROOMY, pipeline=LIVELY._replace(on_opposite=mode), rules=Rules(),
                                                         funding=funding, grids=GRIDS, compiled=False, policy=BINDS)
     whole = portfolio(strategies, bars, **more)
-    for time in np.random.default_rng(seed).choice(whole.times[40:], 6).tolist():
+    for time in np.random.default_rng(seed).choice(whole.times[40:], 4).tolist():
         agree(whole, portfolio(strategies, cut(bars, time), **more), time)
     assert len(whole.trades) > 12
 
@@ -209,7 +217,7 @@ def test_another_future_leaves_the_past_alone(market):
 
 @pytest.mark.xfail(strict=True, reason="in a hole of up to three candles the equity already knows that the next real one will bridge it")
 def test_nor_does_the_end_of_a_small_hole_change_what_was_before_it():
-    bars, funding = random_market(3, small=True)
+    bars, funding = random_market(12, n=260, small=True)
     more = dict(terms=ROOMY, pipeline=LIVELY, rules=Rules(), funding=funding, grids=GRIDS, compiled=False, policy=BINDS)
     whole = portfolio(QUICK, bars, **more)
     for b in map(fill_holes, bars.values()):
@@ -223,7 +231,7 @@ def test_an_account_waits_for_an_entry_whose_candle_is_not_there_yet():
     assert [f.outcome for f in run.follows] == [FOLLOWED] * 2 and run.follows[1].quantity > 0
 
 
-@pytest.mark.xfail(strict=True, reason="Simulated.take: a position without a bar of its own counts as entered one millisecond later, at nan")
+@pytest.mark.xfail(strict=True, reason="Simulated.take: a position without a bar of its own counts as entered a millisecond later, at nan")
 @pytest.mark.parametrize("later", [20, 25])
 def test_and_when_that_candle_never_comes_others_are_still_entered(later):
     bars = {"AUSDT": told({19: BUY}, n=20), "BUSDT": told({later: BUY}, symbol="BUSDT")}
@@ -240,7 +248,7 @@ def wide():
     rng, found = np.random.default_rng(4), {}
     for s in ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT"):
         b = sample_bars(s)[:96 * 120]
-        level = np.exp(np.cumsum(rng.normal(0.0, 0.25, 121)))[(b.open_time - b.open_time[0]) // DAY]
+        level = rng.uniform(0.2, 5.0, 8)[(b.open_time - b.open_time[0]) // (17 * DAY)]
         found[s] = replace(b, quote_volume=level * b.quote_volume / b.quote_volume.mean())
     return found
 
@@ -260,7 +268,8 @@ def test_it_knows_nothing_of_the_future(wide):
         time = int(wide["BTCUSDT"].open_time[0]) // DAY * DAY + day * DAY
         past = [row for row in whole if row[0] <= time]
         assert most_traded(cut(wide, time), 2) == past
-        other = {s: replace(b, quote_volume=np.where(b.close_time > time, b.quote_volume[::-1], b.quote_volume)) for s, b in wide.items()}
+        other = {s: replace(b, quote_volume=b.quote_volume * np.where(b.close_time > time, 30.0 * k, 1.0))
+                 for k, (s, b) in enumerate(wide.items())}
         assert [row for row in most_traded(other, 2) if row[0] <= time] == past
         assert most_traded(other, 2) != whole
 
@@ -277,15 +286,18 @@ def test_who_is_young_or_silent_at_midnight_is_not_in_it(wide):
 
 def test_what_is_outside_is_refused_with_a_reason_and_what_is_open_runs_on(market, found):
     bars, _, grids, _ = market
-    middle = int(bars["BTCUSDT"].close_time[9_000])
     before, after = frozenset(("DOGEUSDT", "SOLUSDT")), frozenset(("BTCUSDT",))
-    run = invested(found, HARD, asked("close"), grids=grids, policy=ALL, universe=[(0, before), (middle, after)])
+    first = invested(found, HARD, asked("reject"), grids=grids, policy=ALL, universe=[(0, before)])
+    one = next(t for t in first.trades if t.outcome and t.outcome.entry_time > bars["BTCUSDT"].close_time[9_000] and t.outcome.bars > 3)
+    middle = one.outcome.entry_time + 2 * QUARTER
+    run = invested(found, HARD, asked("reject"), grids=grids, policy=ALL, universe=[(0, before), (middle, after)])
     for d in run.reference.decisions:
         inside = d.symbol in (before if d.time < middle else after)
         assert inside == (d.reason != "enabled")
-        if not inside: assert [v.reason for v in d.verdicts if not v.passed] == [f"{d.symbol} is muted"] and not d.signal_id and not d.closes
-    assert {t.symbol for t in run.trades} == set(NAMES)
-    assert any(t.symbol in before and t.outcome and t.outcome.exit_time > middle for t in run.trades)
+        if inside: continue
+        assert [v.reason for v in d.verdicts if not v.passed] == [f"{d.symbol} is muted"] and not d.signal_id and not d.closes
+    assert {t.symbol for t in run.trades} == set(NAMES) and {t.symbol for t in first.trades} == before
+    assert same_bits(ladders(run)[one.id], one.ladder) and one.outcome.exit_time > middle
     whole = invested(found, HARD, asked("close"), grids=grids, policy=ALL, universe=[(0, frozenset(NAMES))])
     free = invested(found, HARD, asked("close"), grids=grids, policy=ALL)
     assert until(whole, 1 << 62) == until(free, 1 << 62)
@@ -357,14 +369,14 @@ def test_the_last_close_may_speak_but_nothing_is_entered():
     assert [f.outcome for f in run.follows] == [FOLLOWED] and run.trades[0].outcome is None and run.equity[-1] == 10_000.0
 
 
-@pytest.mark.parametrize("balance", [0.0, -5.0, float("nan")])
+@pytest.mark.parametrize("balance", [0.0, -5.0, nan])
 def test_an_account_needs_money(balance):
     with pytest.raises(ValueError, match="balance.*more than 0"): alone(told({2: BUY}), balance=balance)
 
 
 @pytest.mark.xfail(strict=True, raises=RuntimeWarning, reason="invested: an infinite balance passes `balance > 0` and ends in nan")
 def test_money_without_end_is_no_balance():
-    with pytest.raises(ValueError, match="balance"): alone(told({2: BUY}), balance=float("inf"))
+    with pytest.raises(ValueError, match="balance"): alone(told({2: BUY}), balance=inf)
 
 
 def test_an_account_below_the_least_balance_follows_nothing():
@@ -373,10 +385,10 @@ def test_an_account_below_the_least_balance_follows_nothing():
 
 
 @pytest.mark.parametrize("wrong", [
-    dict(leverage=0), dict(leverage=21), dict(leverage=2.5), dict(leverage=float("nan")), dict(risk=0.0), dict(risk=1.5), dict(risk=float("nan")),
-    dict(sizing="all"), dict(share=0.0), dict(most_margin=2.0), dict(most_notional=float("nan")), dict(daily_loss=0.0), dict(drawdown=-1.0),
-    dict(open_risk=0.0), dict(room=2.0), dict(most_positions=-1), dict(between=-1), dict(between=float("nan")), dict(classes=("low",)),
-    dict(least_balance=-1.0), dict(least_balance=float("nan"))], ids=str)
+    dict(leverage=0), dict(leverage=21), dict(leverage=2.5), dict(leverage=nan), dict(risk=0.0), dict(risk=1.5), dict(risk=nan),
+    dict(sizing="all"), dict(share=0.0), dict(most_margin=2.0), dict(most_notional=nan), dict(daily_loss=0.0), dict(drawdown=-1.0),
+    dict(open_risk=0.0), dict(room=2.0), dict(most_positions=-1), dict(between=-1), dict(between=nan), dict(classes=("low",)),
+    dict(least_balance=-1.0), dict(least_balance=nan)], ids=str)
 def test_terms_out_of_range_are_refused_by_name(wrong):
     (name,) = wrong
     with pytest.raises(ValueError, match="positions or entries" if name == "most_positions" else name):
@@ -386,8 +398,9 @@ def test_terms_out_of_range_are_refused_by_name(wrong):
 def test_names_that_no_candle_has_change_nothing():
     bars, other = told({2: BUY, 20: SELL}, b5=2.0), told({}, symbol="ZUSDT")
     usual = until(alone(bars), 1 << 62)
-    for more in (dict(grids={"ZUSDT": Grid(0.1)}), dict(detail={"ZUSDT": other}), dict(funding={"ZUSDT": Funding.of("ZUSDT", [], [])}),
-                 dict(universe=[(0, frozenset(("AUSDT", "ZUSDT")))]), dict(tiers={"ZUSDT": ()}), dict(pipeline=FREELY._replace(leader="ZUSDT"))):
+    for more in (dict(grids={"ZUSDT": Grid(0.1)}), dict(detail={"ZUSDT": other}), dict(tiers={"ZUSDT": ()}),
+                 dict(funding={"ZUSDT": Funding.of("ZUSDT", [], [])}), dict(universe=[(0, frozenset(("AUSDT", "ZUSDT")))]),
+                 dict(pipeline=FREELY._replace(leader="ZUSDT"))):
         assert until(alone(bars, **more), 1 << 62) == usual
 
 
@@ -424,8 +437,8 @@ def test_compiled_or_not_the_account_is_the_same_to_the_bit(market):
     assert fast.memory == plain.memory and repr(fast.account) == repr(plain.account)
 
 
-@pytest.mark.xfail(strict=True, reason="Columns.own: in plain Python a stretch without a whole half hour makes every time a float, and other ids")
+@pytest.mark.xfail(strict=True, reason="Columns.own: in plain Python a stretch without a whole half hour makes times floats, and other ids")
 def test_a_stretch_too_short_for_a_bar_changes_no_id():
     bars = told({5: BUY})[~np.isin(np.arange(40), [*range(20, 30), *range(31, 40)])]
-    one, two = (portfolio({"slow": Slow(8.0, QUIET)}, bars, pipeline=FREELY, compiled=compiled) for compiled in (True, False))
+    one, two = (portfolio({"slow": kit.Slow(8.0, QUIET)}, bars, pipeline=FREELY, compiled=compiled) for compiled in (True, False))
     assert [f.id for f in one.follows] == [f.id for f in two.follows]

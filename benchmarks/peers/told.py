@@ -5,6 +5,7 @@ The rules are those of benchmarks/cross.py. A peer gets candles and parameters i
 import json
 import os
 import sys
+from resource import RUSAGE_SELF, getrusage
 from time import process_time
 from typing import Any
 
@@ -21,8 +22,9 @@ def told() -> dict[str, Any]:
 
 
 def answer(seconds: float, trades: list[tuple], **more: Any) -> None:
-    "CPU seconds of a warm run, and its trades as rows of FIELDS."
-    print(json.dumps(dict(seconds=seconds, trades=trades, **more)))
+    "CPU seconds of a warm run, its trades as rows of FIELDS, and the most memory of the process in MB."
+    memory = getrusage(RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    print(json.dumps(dict(seconds=seconds, trades=trades, memory=memory, **more)))
 
 
 def timed(work: Any, times: int = 1) -> tuple[float, Any]:

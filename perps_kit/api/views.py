@@ -81,6 +81,7 @@ class SignalView(View):
     raw: Number
     score: Number
     final: Number
+    probability: Number = None
     components: dict[str, Number]
     warm: bool
     status: str

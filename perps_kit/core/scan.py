@@ -69,10 +69,11 @@ def stepping(plan: Plan, live: dict[int, int], unknown: str) -> str:
     return "".join(f"{indent}{line}\n" for line in lines)
 
 # %% ../../nbs/00_core/14_scan.ipynb #scan-source
-def scan_loop(strategy: Any, plan: Plan, live: dict[int, int], compiled: bool) -> Any:
-    """`run(strategy, units, nothing, starts, ends, one, bridged, offset, found, last, out, leaves, bar columns, feature columns) -> found`.
+def scan_loop(strategy: Any, plan: Plan, live: dict[int, int], bridged: bool, compiled: bool) -> Any:
+    """`run(strategy, units, nothing, starts, ends, one, offset, found, last, out, leaves, bar columns, feature columns) -> found`.
 
     Rows of `out` are written from `found` on, `leaves` is filled where the strategy has a `leave`; bars are counted from `offset`.
+    `bridged`: some bars are synthetic.
     """
     if compiled and not strategy: raise TypeError(f"{type(strategy).__name__} has no parameters, which numba does not compile: give it one")
     wiring, parts = wired(plan, live), empty_parts(strategy)
@@ -97,7 +98,7 @@ GAPS = {gaps!r}
 
 
 @njit(cache=True)
-def run(strategy, units, nothing, starts, ends, one, bridged, offset, found, last, out, leaves, {", ".join([BAR, *(c for w in wiring for c in w.cells)])}):
+def run(strategy, units, nothing, starts, ends, one, offset, found, last, out, leaves, {", ".join([BAR, *(c for w in wiring for c in w.cells)])}):
     {unpack}
     {begun}
     known = False
@@ -105,7 +106,7 @@ def run(strategy, units, nothing, starts, ends, one, bridged, offset, found, las
         for i in range(starts[span], ends[span]):
 {stepping(plan, live, " or ".join(w.unknown for w in wiring if w.unknown)) if live else ""}\
 {f"            leaves[i + offset] = strategy.leave({rows})" if hasattr(strategy, "leave") else ""}
-            if bridged and b_synthetic[i]: continue
+{"            if b_synthetic[i]: continue" if bridged else ""}
             s = strategy.decide({rows})
             if s.side == 0 or s.failed != 0: continue{spaced}
             out[found, 0] = i + offset
@@ -174,8 +175,8 @@ class Scan:
         columns, own, wishes = self.columns, plan.own["it"], plan.columns["it"]
         steps = tuple((kind_of(plan.nodes[i].unit), plan.nodes[i].inputs) for i in live)
         wished = tuple((c.name, c.optional, type(plan.nodes[c.node].unit), live.get(c.node)) for c in wishes)
-        shape = columns.compiled, kind_of(strategy), wished, steps
-        if shape not in LOOPS: LOOPS[shape] = scan_loop(strategy, plan, live, columns.compiled)
+        shape = columns.compiled, self.bridged, kind_of(strategy), wished, steps
+        if shape not in LOOPS: LOOPS[shape] = scan_loop(strategy, plan, live, self.bridged, columns.compiled)
         rows = [row for c in wishes if c.node not in live for row in columns.held(plan, c.node, own)]
         inputs, last = columns.inputs(own), np.full(2 * max(len(strategy.modes), 1), -(1 << 62), np.int64)
         units = tuple(copied(plan.nodes[i].unit) for i in live)
@@ -183,7 +184,7 @@ class Scan:
         starts, ends = np.array([[0], [len(inputs[0])]], np.uint64) if live else self._spans(plan, len(inputs[0]))
         one, at = np.uint64(1), np.uint64(offset)
         if not columns.compiled: rows, starts, ends, one, at = columns._readable(rows), starts.tolist(), ends.tolist(), 1, offset
-        return LOOPS[shape](strategy, units, nothing, starts, ends, one, self.bridged, at, found, last, out, leaves, *inputs, *rows)
+        return LOOPS[shape](strategy, units, nothing, starts, ends, one, at, found, last, out, leaves, *inputs, *rows)
 
     def _spans(self, plan: Plan, n: int) -> np.ndarray:
         "As unsigned numbers; kept where they are told by the warm-up alone."

@@ -143,6 +143,7 @@ class SignalRow(Base):
     raw: Mapped[Float]  # 0..10
     score: Mapped[Float]  # 0..100
     final: Mapped[Float]  # score after weights and bonuses
+    probability: Mapped[FloatOrNan]  # of a win, by the calibration of past trades
     components: Mapped[Facts]  # named points
     warm: Mapped[bool]
     origin: Mapped[Time]

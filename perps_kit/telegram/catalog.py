@@ -45,6 +45,7 @@ ENGLISH |= {
     "signal.target": "Target {number}: <code>{price}</code> · R:R 1:{multiple} · closes {share} %",
     "signal.runner": "Runner: {share} % behind a trailing stop",
     "signal.score": "Score: <b>{score}</b> of 100",
+    "signal.odds": "Signals of such a score won in {percent} % of past cases, before costs.",
     "signal.part": "{name} +{points}",
     "signal.risk": "Risk: a full stop costs {roi} % of the margin at {leverage}x, before costs.",
     "signal.cold": "The averages are still warming up: weigh this signal less.",

@@ -26,6 +26,7 @@ class SignalFacts(TypedDict):
     multiples: Sequence[Any]            # the same in R
     final: float                        # 0..100
     components: Mapping[str, Any]       # named points
+    probability: NotRequired[float | None]      # of a win, by the calibration of past trades
     warm: NotRequired[bool]
     tick: NotRequired[float]            # 0 or absent: prices show six significant digits
     tracker: NotRequired[Mapping[str, Any] | None]      # what became of it: state, gross_r

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LIMIT', 'LEVERAGE', 'MENU', 'RENDERERS', 'ButtonSpec', 'Message', 'visible', 'length', 'fit', 'side_word', 'mark',
-           'head', 'strategy_word', 'ladder', 'target_lines', 'score_line', 'why_button', 'signal_message',
+           'head', 'strategy_word', 'ladder', 'target_lines', 'score_line', 'odds_line', 'why_button', 'signal_message',
            'close_message', 'verdict_line', 'why_message', 'signals_message', 'positions_message', 'status_message',
            'alert_message', 'command_list', 'welcome_message', 'help_message', 'render']
 
@@ -106,6 +106,12 @@ def score_line(texts: Texts, final: Any, components: Mapping[str, Any]) -> str:
     return texts("signal.score", score=plain(final, 0)) + (f"\n{listed}" if listed else "")
 
 
+def odds_line(texts: Texts, probability: Any) -> list[str]:
+    "How often signals of such a score won, where that was measured."
+    odds = number(probability)
+    return [texts("signal.odds", percent=plain(100 * odds, 0))] if isfinite(odds) else []
+
+
 def why_button(texts: Texts, id: Any) -> tuple[tuple[ButtonSpec, ...], ...]:
     "The row with the `Why?` button."
     return ((ButtonSpec(texts("button.why"), f"why:{id}"),),)
@@ -127,6 +133,7 @@ def signal_message(texts: Texts, facts: SignalFacts, late: int = 0) -> Message:
         *target_lines(texts, facts),
         "",
         score_line(texts, facts["final"], facts["components"]),
+        *odds_line(texts, facts.get("probability")),
         texts("signal.risk", roi=plain(LEVERAGE * abs(percent), 1), leverage=LEVERAGE),
     ]
     if not facts.get("warm", True): lines.append(texts("signal.cold"))

@@ -288,6 +288,7 @@ def evaluate(
     start: Moment = None,
     end: Moment = None,
     nulls: Annotated[int, typer.Option(min=0, help="Seeds of random entries to compare with; 0: no test against chance.")] = 200,
+    calibrate: Annotated[Path | None, typer.Option(help="Write probabilities of a win by score: for the setting `calibration`.")] = None,
     save: Save = None,
     as_json: Json = False,
 ) -> None:
@@ -309,6 +310,7 @@ def evaluate(
         if nulls: chance = tests(found, low, ticks=ticks, seeds=nulls)
         facts = judged(listing.report(low, high, it), low, {strategy: it}, bars, funding, ticks, doubled=report(doubled), nulls=chance)
         if save: saved(save, low, data, {strategy: it}, bars, funding, ticks)
+        facts["calibration"] = calibrated(low, strategy, calibrate)
     if chance:
         coin = chance.coin
         facts["nulls"] = listing.clean(dict(own=coin.own, random=coin.bar, better=coin.better, flipped=chance.flipped,
@@ -316,8 +318,40 @@ def evaluate(
     if as_json: typer.echo(json.dumps(facts, allow_nan=False))
     else:
         *parts, verdict = listing.tables(facts)
-        for part in (*parts, *([null_table(facts["nulls"])] if chance and facts["stats"]["n"] else []), verdict): terminal().print(part, "")
+        more = [null_table(facts["nulls"])] if chance and facts["stats"]["n"] else []
+        for part in (*parts, *more, score_table(facts["calibration"]), verdict): terminal().print(part, "")
     raise typer.Exit(0 if facts["label"] == "proven" else 1)
+
+
+def calibrated(low: Any, strategy: str, path: Path | None) -> dict[str, Any]:
+    "How well the score told winners from losers, learned from the earlier trades and tested on the later; kept in a file if wished."
+    from perps_kit.backtest.calibration import calibration, fitted, scored
+    from runners.listing import clean
+
+    trades = scored(low.trades).get(strategy)
+    if trades is None: return dict(trades=0, reason="no trades", bins=[], brier=None, brier_calibrated=None, brier_average=None)
+    found = calibration(trades)
+    if path:
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(kept | {strategy: fitted(trades.score, trades.won)._asdict()}, indent=1) + "\n", encoding="utf-8")
+    return clean(dict(trades=len(trades.score), reason=found.calibrator.reason, bins=[b._asdict() for b in found.raw.bins],
+                      brier=found.raw.brier, brier_calibrated=found.tested.brier, brier_average=found.raw.average))
+
+
+def score_table(facts: dict[str, Any]) -> Any:
+    "Scores of the later trades against what happened."
+    from rich.console import Group
+
+    from runners.listing_tables import columns, number, within
+
+    figures = (("Brier score", "brier"), ("always saying the mean", "brier_average"), ("calibrated on earlier trades", "brier_calibrated"))
+    said = "; ".join(f"{name} {number(facts[key], '.3f')}" for name, key in figures if facts[key] is not None)
+    if facts["reason"]: said += f" ({facts['reason']})"
+    table = columns((), ("score", "trades", "won"), ("95 %",), title="does the score know?")
+    for b in facts["bins"]:
+        table.add_row(number(100 * b["forecast"], ".0f"), str(b["n"]), number(b["share"], ".0%"), within(b["interval"], ".0%"))
+    return Group(table, said)
 
 
 def null_table(facts: dict[str, Any]) -> Any:

@@ -4,7 +4,8 @@ Nothing outside is told before that transaction has been committed.
 """
 
 import time as wall
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from math import nan
 from typing import Any
 
 from sqlalchemy import delete, select, update
@@ -25,6 +26,7 @@ from runners.telegram.console import CHANNEL as CONSOLE
 from runners.telegram.enqueue import enqueue
 
 LOCKED = 7 * DAY
+Odds = Callable[[str, float], float]  # strategy and final score -> probability of a win, nan: not measured
 
 
 async def keep_candles(session: AsyncSession, venue: str, symbol: str, minutes: int, bars: Iterable[Bar]) -> None:
@@ -37,7 +39,7 @@ async def keep_candles(session: AsyncSession, venue: str, symbol: str, minutes: 
 
 async def keep_cycle(
     session: AsyncSession, venue: str, minutes: int, cycle: Cycle, steps: dict[str, list[Step]], ticks: dict[str, float], console: bool,
-    done: int = 0,
+    done: int = 0, odds: Odds | None = None,
 ) -> None:
     "Everything that a cycle brought, and that it is done; `done` is the newest cycle before it, which a late one does not set back."
     for symbol, some in steps.items():
@@ -50,7 +52,8 @@ async def keep_cycle(
     ])
     modes = {d.signal_id: d.mode for _, d in cycle.decisions}
     for new in cycle.published:
-        await publish(session, venue, new, modes[new.id], cycle.time, ticks.get(new.candidate.symbol, 0.0), console)
+        probability = odds(new.candidate.strategy, new.final) if odds else nan
+        await publish(session, venue, new, modes[new.id], cycle.time, ticks.get(new.candidate.symbol, 0.0), console, probability)
     for move in cycle.moves:
         await keep_move(session, move, None)
         if move.after.state >= CLOSED > move.before.state:
@@ -58,13 +61,15 @@ async def keep_cycle(
     await set_meta(session, cycle=str(max(cycle.time, done)))
 
 
-async def publish(session: AsyncSession, venue: str, new: Published, mode: str, now: int, tick: float, console: bool) -> None:
+async def publish(session: AsyncSession, venue: str, new: Published, mode: str, now: int, tick: float, console: bool,
+                  probability: float = nan) -> None:
     "A signal with its lock, its reference position and a message for everybody who listens."
     c, s, plan = new.candidate, new.candidate.signal, new.ladder.plan
     facts = dict(
         id=new.id, strategy=c.strategy, symbol=c.symbol, side=s.side, mode=mode, minutes=c.minutes, close_time=c.time,
         entry=s.entry, stop=plan.stop, preset=PRESET_NAMES[s.preset], targets=list(new.targets), multiples=[plan.m1, plan.m2, plan.m3],
-        atr=s.atr, raw=s.raw, score=min(10.0 * s.raw, 100.0), final=new.final, components=parts_of(s.parts), warm=c.warm,
+        atr=s.atr, raw=s.raw, score=min(10.0 * s.raw, 100.0), final=new.final, probability=probability,
+        components=parts_of(s.parts), warm=c.warm,
     )
     session.add(SignalRow(venue=venue, **facts, origin=c.origin, status="pending", created_at=now))
     await session.flush()

@@ -91,9 +91,10 @@ class Following:
         "Ask the rules about a published signal and keep what they said; the account's own waiting ladder if it follows."
         c, engine = new.candidate, self.engine
         self.account = self.account._replace(holdings=tuple(holdings))
-        memory: Any = engine.book.memory if engine else None
-        grid, market = self.grids[c.symbol], engine.market if engine else {}
-        scene = Scene(self.account, self.terms, grid, self.tiers.get(c.symbol, TYPICAL), market, memory if isinstance(memory, Memory) else None, minutes)
+        known: Any = engine.book.memory if engine else None
+        memory = known if isinstance(known, Memory) else None
+        grid, market, tiers = self.grids[c.symbol], engine.market if engine else {}, self.tiers.get(c.symbol, TYPICAL)
+        scene = Scene(self.account, self.terms, grid, tiers, market, memory, minutes)
         order, said = followed(order_of(new.id, c, new.final, new.ladder), scene)
         await insert_new(session, FollowRow, [row_of(said, self.id)])
         if said.outcome != FOLLOWED:

@@ -8,6 +8,7 @@ import logging
 import time as wall
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from math import nan
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,7 +26,7 @@ from runners.db.connect import Database
 from runners.errors import ConfigError
 from runners.live import start
 from runners.live.accounts import Follower, PaperAccount, account_row
-from runners.live.book import keep_cycle
+from runners.live.book import Odds, keep_cycle
 from runners.live.feed import Arrival, Feed
 from runners.live.funding import FundingDesk
 from runners.live.venue import Exchange, open_venue
@@ -48,6 +49,7 @@ class Service:
         self.frames = {*next(iter(self.streams.values())).plan.own.values()} if self.streams else set()
         self.feed = Feed(exchange, settings.minutes, state.metrics, settings.patience, settings.stale)
         self.funding, self.followers = FundingDesk(exchange, state.metrics), list[Follower]()
+        self.odds = odds_of(settings)
         self.last, self.cycles = 0, 0
         self.notify = asyncio.Event()  # there are new messages
         self.stopping = asyncio.Event()
@@ -176,7 +178,7 @@ class Service:
         remembered, cycle = self.engine.book.memory, self.engine.cycle(arrival.time, steps, funding, late)
         async with self.db.write() as session:
             venue, ticks = self.exchange.venue, self.exchange.ticks
-            await keep_cycle(session, venue, self.settings.minutes, cycle, steps, ticks, self.console, self.last)
+            await keep_cycle(session, venue, self.settings.minutes, cycle, steps, ticks, self.console, self.last, self.odds)
             if self.engine.book.memory is not remembered:
                 await start.keep_memory(session, self.engine, cycle.time)
             for follower in self.followers:
@@ -240,6 +242,22 @@ def pipeline_of(settings: Settings) -> Pipeline:
     return Pipeline(frozenset(g.muted), frozenset(g.disabled), frozenset(settings.strategies), g.sessions, hours, g.minimum,
                     tuple(sorted(g.minimums.items())), weigh=g.weigh, leader=leader,
                     on_opposite=g.on_opposite)
+
+
+def odds_of(settings: Settings) -> Odds | None:
+    "The calibrated probability of each strategy's scores, where the settings name a file of them."
+    if settings.calibration is None:
+        return None
+    import json
+
+    from perps_kit.backtest.calibration import calibrator
+
+    try:
+        kept = json.loads(settings.calibration.read_text(encoding="utf-8"))
+        found = {name: calibrator(json.dumps(facts)) for name, facts in kept.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as wrong:
+        raise ConfigError(f"settings, calibration: {settings.calibration} cannot be read: {wrong}") from None
+    return lambda name, final: found[name].probability(final) if name in found else nan
 
 
 def venue_name(settings: Settings) -> str:

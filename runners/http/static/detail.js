@@ -43,7 +43,7 @@ export async function showDecision(id) {
 
 export async function showSignal(id) {
   const s = await ask(`/signals/${id}`), reach = Math.abs(s.entry - s.stop);
-  const lead = el("p", { textContent: `${when(s.close_time)} · ${s.status} · score ${s.final?.toFixed(1)} ` });
+  const lead = el("p", { textContent: `${when(s.close_time)} · ${s.status} · score ${s.final?.toFixed(1)}${s.probability != null ? `, such scores won ${Math.round(100 * s.probability)} % of the time` : ""} ` });
   if (s.decision_id) lead.append(link("why?", () => showDecision(s.decision_id)));
   const targets = s.targets.map((t, k) => [`target ${k + 1}`, price(t), reach ? signed((s.side === "long" ? 1 : -1) * (t - s.entry) / reach, 2) + " R" : ""]).filter((_, k) => s.targets[k] != null);
   const parts = [lead, head("Plan"), table(["", "Price", ""], [["entry", price(s.entry), ""], ["stop", price(s.stop), "−1.00 R"], ...targets]), head("Score, in points of 10"), facts(Object.entries(s.components))];

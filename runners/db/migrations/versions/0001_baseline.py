@@ -116,6 +116,7 @@ def upgrade() -> None:
         sa.Column("raw", sa.Double(), nullable=False),
         sa.Column("score", sa.Double(), nullable=False),
         sa.Column("final", sa.Double(), nullable=False),
+        sa.Column("probability", sa.Double(), nullable=True),
         sa.Column("components", FACTS, nullable=False),
         sa.Column("warm", sa.Boolean(), nullable=False),
         sa.Column("origin", sa.BigInteger(), nullable=False),
