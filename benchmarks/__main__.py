@@ -1,4 +1,4 @@
-"`python -m benchmarks [GROUP...]`: measure, print a table, and write the same as JSON to benchmarks/results.json, the other groups left as they are."
+"`python -m benchmarks [GROUP...]`: measure, print a table, write the same to benchmarks/results.json; its other groups stay as they are."
 import argparse
 import json
 import os
@@ -28,7 +28,7 @@ def plain(line: Line) -> dict[str, Any]:
 
 
 def merged(path: Path, results: dict[str, list[Line]]) -> dict[str, Any]:
-    "The facts of a file with these groups in the place of its own; each group carries the machine that measured it."
+    "The facts of a file with these groups in the place of its own."
     machine = dict(python=platform.python_version(), machine=platform.machine(), cores=os.cpu_count())
     before = json.loads(path.read_text())["results"] if path.exists() else {}
     both = before | {name: [plain(x) for x in lines] for name, lines in results.items()}

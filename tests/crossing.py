@@ -1,4 +1,4 @@
-"A strategy that trades often, in every way that a sweep has to get right: spacing, closes of its own, a higher timeframe, chained features."
+"Strategies that trade often, in all the ways that a sweep has to get right: spacing, own closes, a higher timeframe, chained features."
 from math import nan
 from typing import Annotated, Any, NamedTuple
 

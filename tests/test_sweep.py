@@ -11,13 +11,13 @@ from crossing import Crossing, Halves
 from fixtures.candles import walk
 
 from perps_kit.backtest import sweep
-from perps_kit.backtest.bridge import COMMON, OPEN_GATES
+from perps_kit.backtest.bridge import OPEN_GATES
 from perps_kit.backtest.equity import Daily, day_ends, drawdown
 from perps_kit.backtest.run import backtest, ground, lane
 from perps_kit.backtest.statistics import trade_stats
 from perps_kit.backtest.sweep import FIGURES, ROW, Count, Curve, Sweep, neighbours, swept, to_forget, traded
 from perps_kit.core.bar import Bars
-from perps_kit.core.clock import DAY, HOUR
+from perps_kit.core.clock import HOUR
 from perps_kit.core.columns import Columns, leaves_of, signals_of
 from perps_kit.core.scan import Plans, Scan, live_nodes, width_of
 from perps_kit.core.signal import SINGLE, STANDARD
@@ -28,10 +28,11 @@ from perps_kit.engine.engine import waiting
 from perps_kit.strategies.ema_scalper import EmaScalper
 from perps_kit.trackers.ladder import Ladder
 from perps_kit.trackers.outcome import result
-from perps_kit.trackers.plan import CANCELLED, CLOSED, EXITS, OPPOSITE, TARGET_FIRST, Rules
+from perps_kit.trackers.plan import CANCELLED, CLOSED, EXITS, OPPOSITE, Rules
 
 SETS = [dict(fast=f, slow=s, preset=p) for f, s, p in product((3, 4, 6), (9, 14), (SINGLE, STANDARD))]
 N = 2500
+ANY_SCORE = OPEN_GATES._replace(minimum=0.0)
 
 
 def holed(bars: Bars, *holes: tuple[int, int]) -> Bars:
@@ -133,8 +134,7 @@ def test_another_exit_for_every_signal(bars):
 def test_the_gates_that_know_one_rule_only_publish_the_same_trades():
     bars = sample_bars("SOLUSDT")
     for it in (EmaScalper(least=0.0, surge=0.5, opens=0, closes=1440), Crossing(quick=True), Crossing(quick=False, preset=STANDARD)):
-        rows, run = traded(it, bars), backtest(it, bars, OPEN_GATES._replace(minimum=0.0) if "minimum" in OPEN_GATES._fields else OPEN_GATES)
-        theirs = [o.net_r for o in run.outcomes]
+        rows, theirs = traded(it, bars), [o.net_r for o in backtest(it, bars, ANY_SCORE).outcomes]
         assert len(rows) > 30 and rows[:, ROW.index("net_r")].tolist() == theirs
 
 
@@ -261,7 +261,8 @@ def test_no_trades_one_trade_and_only_gains_are_defined(bars):
         for compiled in (True, False):
             none = swept(Crossing, [{}], flat[:400], compiled=compiled)
             assert (none.trades[0], none.total_r[0], none.drawdown[0]) == (0, 0.0, 0.0)
-            assert all(np.isnan(getattr(none, name)[0]) for name in ("expectancy", "expectancy_se", "profit_factor", "sharpe", "best_r", "worst_r"))
+            undefined = ("expectancy", "expectancy_se", "profit_factor", "sharpe", "best_r", "worst_r")
+            assert all(np.isnan(getattr(none, name)[0]) for name in undefined)
         rise = 100 * 1.01 ** np.arange(N)
         up = replace(bars, open=rise, close=rise * 1.008, high=rise * 1.009, low=rise * 0.9999)
         one = swept(Crossing, [dict(preset=STANDARD, quick=False)], up[:400])
@@ -284,6 +285,9 @@ def test_the_best_needs_enough_trades(bars):
 # what is refused
 
 def test_bad_input_is_refused_in_a_sentence(bars):
+    for wrong in (dict(side=0), dict(preset=9), dict(preset=-1)):
+        with pytest.raises(ValueError, match="side 0 is neither|exit preset .* is unknown"):
+            swept(Crossing, [{}], bars[:300], exits=lambda s, w=wrong: s._replace(**w))
     with pytest.raises(ParameterError, match="has no parameter 'fats': did you mean 'fast'"): swept(Crossing, [dict(fats=3)], bars)
     with pytest.raises(ValueError, match="no candles to sweep over of X: leave it out"): swept(Crossing, [{}], {"X": bars[:0], "Y": bars})
     with pytest.raises(ValueError, match="no candles"): swept(Crossing, [{}], {})

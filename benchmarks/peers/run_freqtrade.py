@@ -62,8 +62,8 @@ class Cross(IStrategy):
 
 def market() -> dict[str, Any]:
     nothing = dict(min=None, max=None)
-    return dict(id="BTCUSDT", symbol=PAIR, base="BTC", quote="USDT", settle="USDT", active=True, type="swap", spot=False, swap=True, future=False,
-                linear=True, inverse=False, contract=True, contractSize=1.0, taker=0.0005, maker=0.0005,
+    return dict(id="BTCUSDT", symbol=PAIR, base="BTC", quote="USDT", settle="USDT", active=True, type="swap", spot=False, swap=True,
+                future=False, linear=True, inverse=False, contract=True, contractSize=1.0, taker=0.0005, maker=0.0005,
                 precision=dict(amount=1e-8, price=1e-10, cost=1e-8),
                 limits=dict(amount=nothing, price=nothing, cost=nothing, leverage=nothing), info={})
 
@@ -71,9 +71,9 @@ def market() -> dict[str, Any]:
 def backtesting(t: dict[str, Any], folder: Path) -> Backtesting:
     config: Any = dict(
         strategy="Cross", strategy_path=str(folder), user_data_dir=folder, datadir=folder, exportdirectory=folder, exportfilename=folder,
-        runmode=RunMode.BACKTEST, dry_run=True, dry_run_wallet=1e9, stake_currency="USDT", stake_amount=50_000, max_open_trades=1, timeframe="15m",
-        trading_mode="futures", margin_mode="isolated", fee=t["fee"], pairlists=[dict(method="StaticPairList")], timerange=None,
-        exchange=dict(name="binance", key="", secret="", pair_whitelist=[PAIR], pair_blacklist=[]), original_config={}, export="none",
+        runmode=RunMode.BACKTEST, dry_run=True, dry_run_wallet=1e9, stake_currency="USDT", stake_amount=50_000, max_open_trades=1,
+        timeframe="15m", trading_mode="futures", margin_mode="isolated", fee=t["fee"], pairlists=[dict(method="StaticPairList")],
+        timerange=None, exchange=dict(name="binance", key="", secret="", pair_whitelist=[PAIR], pair_blacklist=[]), original_config={}, export="none",
         entry_pricing=dict(price_side="other", use_order_book=False), exit_pricing=dict(price_side="other", use_order_book=False),
         unfilledtimeout=dict(entry=10, exit=10, unit="minutes"), dataformat_ohlcv="feather", dataformat_trades="feather", internals={})
     Exchange.get_markets = lambda self, *_, **__: {PAIR: market()}

@@ -12,7 +12,12 @@ from nautilus_trader.backtest.config import BacktestEngineConfig
 from nautilus_trader.backtest.engine import BacktestEngine
 from nautilus_trader.config import LoggingConfig
 from nautilus_trader.indicators import (
-    AverageTrueRange, ExponentialMovingAverage, MovingAverageType, RelativeStrengthIndex, SimpleMovingAverage)
+    AverageTrueRange,
+    ExponentialMovingAverage,
+    MovingAverageType,
+    RelativeStrengthIndex,
+    SimpleMovingAverage,
+)
 from nautilus_trader.model.currencies import BTC, USDT
 from nautilus_trader.model.data import Bar, BarType
 from nautilus_trader.model.enums import AccountType, OmsType, OrderSide
@@ -30,9 +35,9 @@ def instrument(fee: float) -> CryptoPerpetual:
     "Bitcoin with more decimals of price than the venue has; with many more its accounts no longer add up."
     share = Decimal(str(fee))
     return CryptoPerpetual(
-        instrument_id=InstrumentId(Symbol("BTCUSDT-PERP"), Venue("SIM")), raw_symbol=Symbol("BTCUSDT"), base_currency=BTC, quote_currency=USDT,
-        settlement_currency=USDT, is_inverse=False, price_precision=2, price_increment=Price.from_str("0.01"), size_precision=3,
-        size_increment=Quantity.from_str("0.001"), margin_init=Decimal("0.05"), margin_maint=Decimal("0.025"), maker_fee=share,
+        instrument_id=InstrumentId(Symbol("BTCUSDT-PERP"), Venue("SIM")), raw_symbol=Symbol("BTCUSDT"), base_currency=BTC,
+        quote_currency=USDT, settlement_currency=USDT, is_inverse=False, price_precision=2, price_increment=Price.from_str("0.01"),
+        size_precision=3, size_increment=Quantity.from_str("0.001"), margin_init=Decimal("0.05"), margin_maint=Decimal("0.025"), maker_fee=share,
         taker_fee=share, ts_event=0, ts_init=0)
 
 
@@ -61,8 +66,8 @@ class Cross(Strategy):
         side, close, risk = 1 if above else -1, float(bar.close), self.t["stop_atr"] * self.atr.value
         price = self.traded.make_price
         orders = self.order_factory.bracket(
-            self.traded.id, OrderSide.BUY if above else OrderSide.SELL, self.traded.make_qty(1), sl_trigger_price=price(close - side * risk),
-            tp_price=price(close + side * self.t["multiple"] * risk), tp_post_only=False)
+            self.traded.id, OrderSide.BUY if above else OrderSide.SELL, self.traded.make_qty(1),
+            sl_trigger_price=price(close - side * risk), tp_price=price(close + side * self.t["multiple"] * risk), tp_post_only=False)
         self.submit_order_list(orders)
 
 

@@ -89,7 +89,9 @@ def measured(report: Report, odds: float, lower: float, doubled: Report | None =
     if t.n < ENOUGH: found.append(f"{t.n} trades; {ENOUGH} are asked for")
     if isnan(lower): found.append("too few trades for an interval of the expectancy")
     elif lower <= 0: found.append(f"expectancy may well be negative: its lower 5 % begin at {lower:+.3f} R")
-    if not (first > 0 and second > 0): found.append(f"not both halves made money: {first:+.3f} R a trade, then {second:+.3f} R")
+    if not (first > 0 and second > 0):
+        a, b = ("no trades" if isnan(half) else f"{half:+.3f} R a trade" for half in (first, second))
+        found.append(f"not both halves made money: {a}, then {b}")
     found += slipped(report, doubled)
     if isnan(odds): found.append("too few days for a Sharpe ratio")
     elif odds < SURE: found.append(f"the Sharpe ratio may be luck: {odds:.0%} sure of a positive one, {SURE:.0%} are asked for")

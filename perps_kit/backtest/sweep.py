@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RISKED', 'QUIET', 'LIFE', 'ROW', 'ROOM', 'SHAPES', 'FIGURES', 'BATCH', 'MATRIX', 'Made', 'left_at', 'Count', 'Curve',
-           'live_loop', 'Path', 'Road', 'signal_of', 'uses_of', 'neighbours', 'to_forget', 'Sweep', 'figures',
-           'lived_alone', 'judged', 'swept', 'traded']
+           'live_loop', 'Path', 'even_ground', 'path_of', 'Road', 'signal_of', 'uses_of', 'neighbours', 'to_forget',
+           'Sweep', 'figures', 'lived_alone', 'judged', 'swept', 'traded']
 
 # %% ../../nbs/70_backtest/50_sweep.ipynb #sweep-imports
 from bisect import bisect_right
@@ -229,52 +229,53 @@ class Path(NamedTuple):
     starts: list[int]           # index of the first bar of each stretch
 
 
+def even_ground(bars: Bars, funding: Funding | None, compiled: bool) -> Ground:
+    "Candles ready to be computed on; those without a hole are taken as they are."
+    if not len(bars): raise ValueError(f"no candles to sweep over of {bars.symbol}: leave it out, or load some")
+    whole = live_loop(compiled).even(bars.open_time, bars.minutes * MINUTE)
+    return Ground(bars, [(0, Columns(bars, compiled))], funding) if whole else ground(bars, funding, compiled)
+
+
+def path_of(base: Ground, strategy: Any, minutes: int, compiled: bool) -> Path:
+    "The strategy's own bars over all stretches."
+    parts = [c.bars if minutes == c.bars.minutes else c.own(strategy) for _, c in base.stretches]
+    own = base.bars if minutes == base.bars.minutes else joined(parts)
+    columns = base.stretches[0][1].inputs(minutes) if len(parts) == 1 else [own.open_time, own.close_time, *own.columns()[1:]]
+    if not compiled: columns = [np.asarray(c).tolist() for c in columns]
+    paid, asked = settlements(own, base.funding) if base.funding else None, hasattr(strategy, "leave")
+    due = (paid.at_open, paid.inside) if paid else (np.zeros(1), np.zeros(1))
+    starts = np.cumsum([0, *map(len, parts)]).tolist()[:-1]
+    return Path(columns, (paid is not None, *due), asked, np.zeros(len(own) if asked else 1, np.int8), starts)
+
+# %% ../../nbs/70_backtest/50_sweep.ipynb #sweep-road-class
 class Road:
-    "Candles of a symbol, on which one set after another is lived."
+    "Candles of a symbol, on which one set after another is lived; `kept`: with a row for each trade."
 
     def __init__(self, bars: Bars, funding: Funding | None, tick: float, rules: Rules, exits: Callable[[Signal], Signal] | None,
                  compiled: bool, kept: bool = False):
         self.rules, self.tick, self.exits, self.compiled = typed(rules), float(tick), exits, compiled
-        self.module = live_loop(compiled)
-        self.ground = self._ground(bars, funding)
+        self.ground, self.plans, self.folds = even_ground(bars, funding, compiled), Plans(bars.minutes), 0
         self.scans = [Scan(columns) for _, columns in self.ground.stretches]
-        self.plans, self.paths, self.folds = Plans(bars.minutes), dict[int, Path](), 0
         self.rows = np.empty((len(self.ground.bars) + 1 if kept else 0, len(ROW)))     # untouched pages cost nothing
-        self.tables: dict[int, np.ndarray] = {}
+        self.paths, self.tables = dict[int, Path](), dict[int, np.ndarray]()
 
-    def _ground(self, bars: Bars, funding: Funding | None) -> Ground:
-        if not len(bars): raise ValueError(f"{bars.symbol}: no candles to sweep over: download some, or choose another stretch")
-        whole = self.module.even(bars.open_time, bars.minutes * MINUTE)
-        return Ground(bars, [(0, Columns(bars, self.compiled))], funding) if whole else ground(bars, funding, self.compiled)
-
-    def path(self, plan: Plan, strategy: Any) -> Path:
-        minutes = plan.own["it"]
-        if minutes not in self.paths: self.paths[minutes] = self._path(strategy, minutes)
-        return self.paths[minutes]
-
-    def _path(self, strategy: Any, minutes: int) -> Path:
-        base = self.ground
-        parts = [c.bars if minutes == c.bars.minutes else c.own(strategy) for _, c in base.stretches]
-        starts = np.cumsum([0, *map(len, parts)]).tolist()[:-1]
-        own = base.bars if minutes == base.bars.minutes else joined(parts)
-        columns = base.stretches[0][1].inputs(minutes) if len(parts) == 1 else [own.open_time, own.close_time, *own.columns()[1:]]
-        paid = settlements(own, base.funding) if base.funding else None
-        due, asked = (paid.at_open, paid.inside) if paid else (np.zeros(1), np.zeros(1)), hasattr(strategy, "leave")
-        if not self.compiled: columns = [np.asarray(c).tolist() for c in columns]
-        return Path(columns, (paid is not None, *due), asked, np.zeros(len(own) if asked else 1, np.int8), starts)
-
-    def live(self, strategy: Any, plan: Plan, first_day: int, by_day: np.ndarray, count: Count, alone: bool = False) -> tuple[Count, np.ndarray]:
+    def live(self, strategy: Any, plan: Plan, first_day: int, by_day: np.ndarray, count: Count,
+             alone: bool = False) -> tuple[Count, np.ndarray]:
         "Live a set on top of what was counted before; its trades as rows, if they are kept. `alone`: no other set shares its features."
-        path, table = self.path(plan, strategy), self._table(strategy)
+        path, table = self._path(strategy, plan.own["it"]), self._table(strategy)
         if path.asked: path.leaves[:] = 0
         found, live = 0, live_nodes(plan) if alone else {}
         for scan, start in zip(self.scans, path.starts, strict=True):
             found = scan.run(strategy, plan, live, table, path.leaves, found, start)
         if self.exits: self._exit(strategy, table[:found])
-        count, made, bad = self.module.run(table, found, SHAPES, self.rules, self.tick, path.asked, path.leaves, *path.paid, *path.bars,
-                                           first_day, by_day, count, self.rows)
+        how = SHAPES, self.rules, self.tick, path.asked, path.leaves
+        count, made, bad = live_loop(self.compiled).run(table, found, *how, *path.paid, *path.bars, first_day, by_day, count, self.rows)
         if bad >= 0: self._refuse(signal_of(strategy, table[bad]), int(path.bars[1][int(table[bad, 0])]))
         return count, self.rows[:made]
+
+    def _path(self, strategy: Any, minutes: int) -> Path:
+        if minutes not in self.paths: self.paths[minutes] = path_of(self.ground, strategy, minutes, self.compiled)
+        return self.paths[minutes]
 
     def _table(self, strategy: Any) -> np.ndarray:
         width = width_of(strategy)
@@ -313,7 +314,7 @@ def uses_of(plans: list[Plan]) -> dict[str, list[int]]:
 
 
 def neighbours(plans: list[Plan], near: int = 8) -> list[int]:
-    "An order of turns in which sets follow each other that share columns: a grid is walked tile by tile, which the processor's cache likes."
+    "An order of turns in which sets that share columns follow each other: a grid is walked in tiles, whose columns stay in the cache."
     places: dict[str, int] = {}
     tiles = [tuple(places.setdefault(node.key, len(places)) // near for node in plan.nodes) for plan in plans]
     return sorted(range(len(plans)), key=tiles.__getitem__)
@@ -424,8 +425,8 @@ def swept(strategy_class: type, sets: list[dict[str, Any]], bars: Bars | dict[st
     """
     by_symbol, paid, grid = bars if isinstance(bars, dict) else {bars.symbol: bars}, funding or {}, ticks or {}
     symbols, fast = sorted(by_symbol), have_numba() if compiled is None else compiled
-    bare = [s for s in symbols if not len(by_symbol[s])]
-    if bare or not symbols: raise ValueError(f"no candles to sweep over{' of ' if bare else ''}{', '.join(bare)}: leave it out, or load some")
+    bare = ", ".join(s for s in symbols if not len(by_symbol[s])) or ("any symbol" if not symbols else "")
+    if bare: raise ValueError(f"no candles to sweep over of {bare}: leave it out, or load some")
     begin = min(int(b.open_time[0]) for b in by_symbol.values())
     days = day_ends(begin, max(int(b.open_time[-1]) + b.minutes * MINUTE for b in by_symbol.values()))
     strategies, found, each = [make(strategy_class, **given) for given in sets], [], np.zeros((len(days), len(sets) if daily else 0))
@@ -441,13 +442,12 @@ def swept(strategy_class: type, sets: list[dict[str, Any]], bars: Bars | dict[st
     for first in range(0, len(sets), size):
         some = strategies[first:first + size]
         by_day = np.zeros((len(some), len(days)))
-        if pipeline: counts = judged(some, grounds, begin, by_day, over, pipeline=pipeline, rules=rules, ticks=ticks, compiled=fast, exits=exits)
-        else: counts = lived_alone(some, roads, symbols, begin, by_day, over)
-        curve_of = live_loop(fast).days
-        found += [figures(count, curve_of(Curve(), row)) for count, row in zip(counts, by_day, strict=True)]
+        how = dict(pipeline=pipeline, rules=rules, ticks=ticks, compiled=fast, exits=exits)
+        counts = judged(some, grounds, begin, by_day, over, **how) if pipeline else lived_alone(some, roads, symbols, begin, by_day, over)
+        found += [figures(count, live_loop(fast).days(Curve(), row)) for count, row in zip(counts, by_day, strict=True)]
         if daily: each[:, first:first + size] = by_day.T
-    columns = [np.array([row[k] for row in found], np.int64 if k < 3 else np.float64) for k in range(len(FIGURES))]
-    return Sweep(sets, *columns, days, each if daily else None)
+    columns = {name: np.array([row[k] for row in found], np.int64 if k < 3 else np.float64) for k, name in enumerate(FIGURES)}
+    return Sweep(sets, days=days, daily_r=each if daily else None, **columns)
 
 
 def traded(strategy: Any, bars: Bars, rules: Rules = Rules(), funding: Funding | None = None, tick: float = 0.0,

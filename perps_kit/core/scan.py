@@ -86,10 +86,11 @@ def scan_loop(strategy: Any, plan: Plan, live: dict[int, int], bridged: bool, co
     indent = "\n" + " " * 12
     unpack = "".join(f"{head}{k}, " for head in "u" for k in live.values()) + "= units" if live else ""
     begun = "".join(f"y{k}, " for k in live.values()) + "= nothing" if live else ""
-    spaced = f"""
+    spaced = """
             gap, m = GAPS[s.mode] * (b_close_time[i] - b_open_time[i]), 2 * s.mode + (1 if s.side > 0 else 0)
             if gap > 0 and b_close_time[i] - last[m] <= gap: continue
             last[m] = b_close_time[i]""" if any(gaps) else ""
+    arguments = ", ".join([BAR, *(c for w in wiring for c in w.cells)])
     source = f"""from collections import namedtuple
 from math import isnan
 {"".join(f"from {k.__module__} import {k.__qualname__}{chr(10)}" for k in classes)}
@@ -98,7 +99,7 @@ GAPS = {gaps!r}
 
 
 @njit(cache=True)
-def run(strategy, units, nothing, starts, ends, one, offset, found, last, out, leaves, {", ".join([BAR, *(c for w in wiring for c in w.cells)])}):
+def run(strategy, units, nothing, starts, ends, one, offset, found, last, out, leaves, {arguments}):
     {unpack}
     {begun}
     known = False
@@ -170,7 +171,8 @@ class Scan:
         self._sound: dict[tuple[str, int], Sound] = {}
         self._runs: dict[tuple[int, int], np.ndarray] = {}
 
-    def run(self, strategy: Any, plan: Plan, live: dict[int, int], out: np.ndarray, leaves: np.ndarray, found: int = 0, offset: int = 0) -> int:
+    def run(self, strategy: Any, plan: Plan, live: dict[int, int], out: np.ndarray, leaves: np.ndarray, found: int = 0,
+            offset: int = 0) -> int:
         "Append the clean signals to the rows of `out`, and say how many there are now."
         columns, own, wishes = self.columns, plan.own["it"], plan.columns["it"]
         steps = tuple((kind_of(plan.nodes[i].unit), plan.nodes[i].inputs) for i in live)
