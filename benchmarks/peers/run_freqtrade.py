@@ -73,9 +73,10 @@ def backtesting(t: dict[str, Any], folder: Path) -> Backtesting:
         strategy="Cross", strategy_path=str(folder), user_data_dir=folder, datadir=folder, exportdirectory=folder, exportfilename=folder,
         runmode=RunMode.BACKTEST, dry_run=True, dry_run_wallet=1e9, stake_currency="USDT", stake_amount=50_000, max_open_trades=1,
         timeframe="15m", trading_mode="futures", margin_mode="isolated", fee=t["fee"], pairlists=[dict(method="StaticPairList")],
-        timerange=None, exchange=dict(name="binance", key="", secret="", pair_whitelist=[PAIR], pair_blacklist=[]), original_config={}, export="none",
-        entry_pricing=dict(price_side="other", use_order_book=False), exit_pricing=dict(price_side="other", use_order_book=False),
-        unfilledtimeout=dict(entry=10, exit=10, unit="minutes"), dataformat_ohlcv="feather", dataformat_trades="feather", internals={})
+        timerange=None, exchange=dict(name="binance", key="", secret="", pair_whitelist=[PAIR], pair_blacklist=[]), original_config={},
+        export="none", entry_pricing=dict(price_side="other", use_order_book=False),
+        exit_pricing=dict(price_side="other", use_order_book=False), unfilledtimeout=dict(entry=10, exit=10, unit="minutes"),
+        dataformat_ohlcv="feather", dataformat_trades="feather", internals={})
     Exchange.get_markets = lambda self, *_, **__: {PAIR: market()}
     Exchange.reload_markets = lambda self, *_, **__: None
     Exchange.get_max_leverage = lambda self, *_, **__: 1.0

@@ -37,8 +37,8 @@ def instrument(fee: float) -> CryptoPerpetual:
     return CryptoPerpetual(
         instrument_id=InstrumentId(Symbol("BTCUSDT-PERP"), Venue("SIM")), raw_symbol=Symbol("BTCUSDT"), base_currency=BTC,
         quote_currency=USDT, settlement_currency=USDT, is_inverse=False, price_precision=2, price_increment=Price.from_str("0.01"),
-        size_precision=3, size_increment=Quantity.from_str("0.001"), margin_init=Decimal("0.05"), margin_maint=Decimal("0.025"), maker_fee=share,
-        taker_fee=share, ts_event=0, ts_init=0)
+        size_precision=3, size_increment=Quantity.from_str("0.001"), margin_init=Decimal("0.05"), margin_maint=Decimal("0.025"),
+        maker_fee=share, taker_fee=share, ts_event=0, ts_init=0)
 
 
 class Cross(Strategy):
