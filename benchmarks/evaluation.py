@@ -7,9 +7,10 @@ from skfolio.model_selection import CombinatorialPurgedCV
 
 from benchmarks.measure import Line, at_least, at_most, cpu_seconds
 from perps_kit.backtest.bootstrap import bca, estimates, expectancy, yearly_sharpe
+from perps_kit.backtest.lanes import lanes
 from perps_kit.backtest.nulls import random_entries
 from perps_kit.backtest.overfitting import overfitting
-from perps_kit.backtest.run import lanes, walk
+from perps_kit.backtest.run import walk
 from perps_kit.backtest.splits import combined
 from perps_kit.backtest.statistics import block_length, mean_interval
 from perps_kit.data.sample import sample_bars, sample_symbols

@@ -32,8 +32,8 @@ def crowd(count: int, bars: int) -> dict[str, Bars]:
 
 def child(symbols: int, bars: int, count: int) -> None:
     "One run: CPU seconds of columns and signals, of the account, trades, peak memory."
+    from perps_kit.backtest.lanes import lanes
     from perps_kit.backtest.portfolio import invested
-    from perps_kit.backtest.run import lanes
     from perps_kit.core.registry import strategies
     from perps_kit.core.unit import make
     from perps_kit.risk.account import Terms

@@ -8,8 +8,8 @@ import numpy as np
 from fixtures.candles import QUARTER, walk
 from told import FREELY, QUIET, Told
 
+from perps_kit.backtest.lanes import Lane
 from perps_kit.backtest.portfolio import Portfolio
-from perps_kit.backtest.run import Lane
 from perps_kit.core.bar import Bar, Bars
 from perps_kit.core.clock import DAY, HOUR
 from perps_kit.core.signal import Candidate
@@ -127,14 +127,14 @@ def own_bars(bars: Bars, minutes: int) -> Bars:
         a, z = some[0], some[-1]
         sums = [sum(getattr(b, name) for b in some) for name in ("volume", "taker_buy", "quote_volume", "trades")]
         rows.append(Bar(k * minutes * 60_000, (k + 1) * minutes * 60_000, a.open, max(b.high for b in some), min(b.low for b in some),
-                        z.close, *sums, z.synthetic))
+                        z.close, sums[0], sums[1], sums[2], sums[3], z.synthetic))
     return Bars.of(bars.symbol, minutes, rows)
 
 
 def taught_by_hand(run: Portfolio, policy: Policy | None) -> list[tuple[int, Memory | None]]:
     "The memory at each decision of a run: a plain fold over what was closed and published before it, in the order of time."
     memory, at = Memory.of(policy) if policy else None, []
-    over = sorted(((t.ladder.times.last, t.id, t) for t in run.reference.trades if t.outcome and not t.outcome.marked),
+    over: list[Any] = sorted(((t.ladder.times.last, t.id, t) for t in run.reference.trades if t.outcome and not t.outcome.marked),
                   key=lambda row: row[:2])
     for d in run.reference.decisions:
         while memory and over and over[0][0] <= d.time:
@@ -229,7 +229,8 @@ def served(strategies: dict[str, Any], bars: dict[str, Bars], terms: Terms, pipe
         it.mark(time)
         decisions += [d for c, d in cycle.decisions if not c.signal.failed]
         for p in cycle.published:
-            it.answer(p.id, p.candidate, p.final, engine.market, engine.book.memory, minutes)
+            memory: Any = engine.book.memory
+            it.answer(p.id, p.candidate, p.final, engine.market, memory, minutes)
             home[p.id] = own[p.candidate.symbol, p.candidate.minutes]
         memories.append((time, engine.book.memory))
     it.ladders = finished({id: (ladder, home[id]) for id, ladder in it.ladders.items()})

@@ -5,10 +5,11 @@ import json
 import logging
 from math import inf, nan
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pg import new_database
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 from typer.testing import CliRunner
 
 from perps_kit.core.clock import DAY, parse_time
@@ -16,6 +17,7 @@ from perps_kit.core.unit import loads
 from perps_kit.risk.account import Account, account_of, kept
 from perps_kit.risk.memory import restored
 from perps_kit.storage.keep import put
+from perps_kit.storage.models import Account as Row
 from perps_kit.storage.models import Equity, FollowRow, MemoryState, Tracker
 from perps_kit.trackers.plan import OPEN, Rules
 from runners.cli import app
@@ -33,7 +35,7 @@ STRATEGIES = dict(action_price={}, pullback={})
 
 
 def wanted(folder, start="2026-10-02", end="2026-10-03", **given):
-    "A day with ten signals on three coins, and an account that no limit of its own halts."
+    "A day with half a dozen signals on three coins, and an account that no limit of its own halts."
     account = dict(name="paper", drawdown=1.0, daily_loss=1.0)
     more = dict(symbols=("BTCUSDT", "DOGEUSDT", "SOLUSDT"), strategies=STRATEGIES, gates=dict(minimum=30.0), accounts=(account,),
                 origin=START - 20 * DAY)
@@ -60,13 +62,15 @@ async def rows(db) -> SimpleNamespace:
         trackers = list(await session.scalars(select(Tracker).where(Tracker.account_id.is_not(None)).order_by(Tracker.id)))
         equity = {e.time: e.equity for e in await session.scalars(select(Equity).order_by(Equity.time))}
         states = {m.name: m.state for m in await session.scalars(select(MemoryState))}
-    return SimpleNamespace(follows=[f.facts() for f in follows], ladders={t.signal_id: t.ladder for t in trackers}, equity=equity, states=states)
+    ladders = {t.signal_id: t.ladder for t in trackers}
+    return SimpleNamespace(follows=[f.facts() for f in follows], ladders=ladders, equity=equity, states=states)
 
 
 async def ran(asked, hands=None) -> SimpleNamespace:
     "A whole run; `hands`: commands by the close after which they are given. What the account was after each cycle is kept."
     async with serving(asked) as (service, db, _):
-        cycle, following, accounts = service.cycle, service.followers[0].following, {}
+        paper: Any = service.followers[0]
+        cycle, following, accounts = service.cycle, paper.following, {}
 
         async def handled(arrival):
             await cycle(arrival)
@@ -112,7 +116,7 @@ def held(whole, moments, tmp_path_factory) -> SimpleNamespace:
 
 
 def test_the_day_is_worth_looking_at(whole):
-    assert len(whole.follows) >= 8 and {f["outcome"] for f in whole.follows} >= {"followed"} and len(whole.equity) == 96
+    assert len(whole.follows) >= 6 and {f["outcome"] for f in whole.follows} == {"followed"} and len(whole.equity) == 96
 
 
 def test_a_halt_stops_entries_from_the_next_close_on_and_nothing_else(whole, held, moments):
@@ -235,7 +239,7 @@ def parts(tmp_path_factory) -> SimpleNamespace:
     "A morning with a memory that binds, stopped; halted by hand while nothing ran; an afternoon; and the same day in one piece."
     asked = wanted(tmp_path_factory.mktemp("parts"), memory=dict(strategies=tuple(STRATEGIES)))
     noon = "2026-10-02T14:00"
-    one = asyncio.run(ran(asked if False else resumed(asked, START, noon)))
+    one = asyncio.run(ran(resumed(asked, START, noon)))
     assert say("halt", "paper", "--url", asked.database)[0] == 0
     two = asyncio.run(ran(resumed(asked, noon, END)))
     return SimpleNamespace(one=one, two=two, noon=parse_time(noon), asked=asked)
@@ -247,8 +251,8 @@ def test_account_and_memory_survive_a_restart(parts):
     kept_one, kept_two = (account_of(run.states["account|paper"]) for run in (one, two))
     assert kept_one == one.accounts[parts.noon]._replace(holdings=()) and one.states["memory"]["outcomes"]
     first = two.accounts[parts.noon + QUARTER]
-    assert first.halted and first.balance == kept_one.balance and first.peak >= kept_one.peak and first.day_open == kept_one.day_open
-    assert first.entries == kept_one.entries and "switch|paper" in parts.one.states or kept_two.halted
+    assert first.halted and kept_two.halted and first.entries == kept_one.entries and first.day_open == kept_one.day_open
+    assert (first.peak, first.best) == (kept_one.peak, kept_one.best) and kept_one.peak > 10_000.0
     m, n = (restored(policy, run.states["memory"]) for run in (one, two))
     assert set(m.seen) < set(n.seen) and m.last <= parts.noon < n.last
     assert {f["reason"] for f in two.follows if f["time"] > parts.noon} <= {"halt"}
@@ -263,11 +267,11 @@ def test_a_restart_without_a_hand_changes_nothing(whole, tmp_path):
     assert two.states == whole.states
 
 
-async def begun(asked):
+async def begun(asked) -> Any:
     "A service that starts and ends at once; its engine's memory and its account."
     async with serving(asked) as (service, _, _):
-        follower = service.followers[0]
-        return service.engine.book.memory, follower.following.account
+        paper: Any = service.followers[0]
+        return service.engine.book.memory, paper.following.account
 
 
 def broken(state: dict | None, **wrong) -> dict:
@@ -312,7 +316,8 @@ ACCOUNTS = [dict(balance="much"), dict(equity=None), dict(entries=[[1]]), dict(p
 @pytest.mark.parametrize("wrong", ACCOUNTS, ids=str)
 def test_a_service_does_not_start_on_an_account_that_cannot_be_read(stopped, wrong):
     stopped.spoil("account|paper", broken(stopped.states["account|paper"], **wrong))
-    with pytest.raises(ConfigError, match=r"account 'paper': the stored account cannot be read") as caught: asyncio.run(begun(stopped.asked))
+    with pytest.raises(ConfigError, match="account 'paper': the stored account cannot be read") as caught:
+        asyncio.run(begun(stopped.asked))
     assert "\n" not in str(caught.value) and "delete its row" in str(caught.value)
 
 
@@ -323,30 +328,25 @@ def test_an_account_that_cannot_be_read_is_listed_as_one_sentence(stopped, wrong
     refused(say("list", "--url", stopped.url), "paper", "cannot be read")
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="heed: a word that cannot be read ends the cycle in a KeyError instead of a sentence")
-def test_a_word_that_cannot_be_read_stops_nothing(stopped):
-    change(stopped.url, delete(MemoryState).where(MemoryState.name == "switch|paper"))
-
-    async def left():
-        db = await open_database(stopped.url)
-        try:
-            async with db.write() as session:
-                await put(session, MemoryState, [dict(name="switch|paper", state=dict(halt=True), updated_at=1)])
-                following = Following(1, AccountSettings(), {}, Rules(), None, 1_000.0)
-                await following.heed(session)
-        finally: await db.close()
-    asyncio.run(left())
+@pytest.mark.xfail(strict=True, raises=KeyError, reason="heed: a word that cannot be read ends every cycle in a KeyError")
+async def test_a_word_that_cannot_be_read_is_one_sentence(stopped):
+    db = await open_database(stopped.url)
+    try:
+        async with db.write() as session:
+            await put(session, MemoryState, [dict(name="switch|paper", state=dict(halt=True), updated_at=1)])
+            with pytest.raises(ConfigError, match="paper"): await Following(1, AccountSettings(), {}, Rules(), None, 1_000.0).heed(session)
+    finally: await db.close()
 
 
 async def test_an_old_account_is_taken_up_as_it_was(stopped):
     async with serving(stopped.asked) as (service, db, _):
-        following = service.followers[0].following
-        assert following.account == account_of(stopped.states["account|paper"]) and kept(following.account) == stopped.states["account|paper"]
+        paper: Any = service.followers[0]
+        assert paper.following.account == account_of(stopped.states["account|paper"])
         assert service.engine.book.memory == restored(service.settings.memory.terms, stopped.states["memory"])
         async with db.read() as session:
             open_now = await session.scalar(select(func.count()).where(Tracker.account_id.is_not(None), Tracker.closed_at.is_(None)))
-        assert len(service.followers[0].open) == open_now
-        assert all(h[3].state <= OPEN + 3 for h in service.followers[0].open.values())
+        assert len(paper.open) == open_now
+        assert all(h[3].state <= OPEN + 3 for h in paper.open.values())
 
 
 @pytest.mark.xfail(strict=True, reason="heed reads a word without locking it: on PostgreSQL what is added before its deletion is lost")
@@ -355,11 +355,9 @@ async def test_a_word_that_comes_while_another_is_heeded_is_not_lost():
     db = await open_database(url)
     try:
         async with db.write() as session:
-            from perps_kit.storage.models import Account as Row
             session.add(Row(name="paper", venue="v", mode="paper", currency="USDT", start_balance=1_000.0, created_at=1))
         await switched(url, "paper", moved=50.0)
         following = Following(1, AccountSettings(), {}, Rules(), None, 1_000.0)
-        late = None
         async with db.write() as session:
             await following.heed(session)
             late = asyncio.create_task(switched(url, "paper", moved=100.0))

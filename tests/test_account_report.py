@@ -124,7 +124,8 @@ def test_an_account_that_never_traded_says_so_of_every_figure():
 def test_one_trade_has_figures_but_no_interval():
     run = portfolio({"told": Told()}, told({2: BUY}, b5=-3.0), pipeline=FREELY, compiled=False)
     page = account_report(run)
-    assert page.trades.n == 1 and page.trades.win_rate == 0.0 and page.trades.expectancy == run.trades[0].outcome.net_r
+    (made,) = [t.outcome.net_r for t in run.trades if t.outcome]
+    assert page.trades.n == 1 and page.trades.win_rate == 0.0 and page.trades.expectancy == made
     assert isnan(page.trades.expectancy_interval.low) and "interval" in undefined(page)["expectancy_interval"]
 
 

@@ -8,7 +8,8 @@ import pytest
 from fixtures.candles import QUARTER, walk
 from told import BUY, FREELY, LEAVE_LONGS, QUIET, SELL, Told
 
-from perps_kit.backtest.run import Result, backtest, lanes
+from perps_kit.backtest.lanes import lanes
+from perps_kit.backtest.run import Result, backtest
 from perps_kit.backtest.run import walk as walked
 from perps_kit.core.bar import Bars
 from perps_kit.core.clock import HOUR

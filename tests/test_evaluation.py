@@ -9,10 +9,11 @@ from told import BUY, FREELY, LEAVE_LONGS, LEAVE_SHORTS, QUIET, SELL, Told
 
 from perps_kit.backtest.bootstrap import bootstrap
 from perps_kit.backtest.evidence import ENOUGH, Paper, evidence
+from perps_kit.backtest.lanes import lanes
 from perps_kit.backtest.nulls import dearer, nulls
 from perps_kit.backtest.overfitting import overfitting
 from perps_kit.backtest.report import report
-from perps_kit.backtest.run import lanes, walk
+from perps_kit.backtest.run import walk
 from perps_kit.backtest.sharpe import independent
 from perps_kit.backtest.splits import leaks
 from perps_kit.core.bar import Bars

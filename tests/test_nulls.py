@@ -8,9 +8,10 @@ from evidence_kit import market, paid
 from fixtures.candles import walk as wandering
 from told import BUY, FREELY, LEAVE_LONGS, QUIET, SELL, Told
 
+from perps_kit.backtest.lanes import lanes
 from perps_kit.backtest.nulls import Coin, Nulls, dearer, entries_of, mean_of, net_r, nulls, picture, random_entries
 from perps_kit.backtest.report import report
-from perps_kit.backtest.run import backtest, lanes, walk
+from perps_kit.backtest.run import backtest, walk
 from perps_kit.core.bar import Bars
 from perps_kit.core.compiled import have_numba
 from perps_kit.data.sample import sample_bars, sample_funding

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import inf, nan
+from typing import Any
 
 import account_kit as kit
 import numpy as np
@@ -10,8 +11,8 @@ from account_kit import BINDS, GRIDS, LIVELY, QUICK, ROOMY, TWO, random_market, 
 from fixtures.candles import QUARTER
 from told import BUY, FREELY, QUIET, SELL, Told
 
+from perps_kit.backtest.lanes import Lane, lanes
 from perps_kit.backtest.portfolio import Portfolio, invested, most_traded, portfolio
-from perps_kit.backtest.run import Lane, lanes
 from perps_kit.core.bar import Bars
 from perps_kit.core.clock import DAY, HOUR, iso
 from perps_kit.core.registry import strategy
@@ -60,6 +61,11 @@ def stepped(market, found) -> kit.Candles:
 def asked(mode: str) -> Pipeline:
     "Gates that let much pass where signals against open ones are the point."
     return Pipeline(enabled=frozenset(STRATEGIES), weigh=mode == "reject", minimum=30.0, on_opposite=mode)
+
+
+def ends(run: Portfolio) -> list[Any]:
+    "Outcomes of what the account entered."
+    return [t.outcome for t in run.trades if t.outcome]
 
 
 def ladders(run: Portfolio) -> dict: return {t.id: t.ladder for t in run.trades}
@@ -151,7 +157,7 @@ def test_a_service_that_waits_through_small_holes_does_the_same(seed):
 def test_a_signal_may_close_a_position_that_its_stop_ends_anyway():
     bars = {"AUSDT": told({2: BUY}, b4=-3.0), "BUSDT": told({3: BUY, 8: SELL}, symbol="BUSDT", b9=-3.0)}
     run = portfolio({"told": Told()}, bars, pipeline=FREELY._replace(on_opposite="close"), compiled=False)
-    assert [t.outcome.exit_type for t in run.trades] == ["SL", "OPPOSITE"]
+    assert [o.exit_type for o in ends(run)] == ["SL", "OPPOSITE"]
 
 
 # --- the memory
@@ -170,14 +176,14 @@ def test_the_memory_is_a_plain_fold_over_what_had_ended_by_then(market, found, m
         said = memory_verdicts(d)
         if not said: continue
         own = trait(market[3][d.strategy], "minimum")
-        assert said == memory.verdicts(d.strategy, d.symbol, d.time, d.score, pipeline.minimum if own is None else own)
+        assert memory and said == memory.verdicts(d.strategy, d.symbol, d.time, d.score, pipeline.minimum if own is None else own)
         heard += not all(v.passed for v in said)
     assert heard > 100 and {d.reason for d in run.reference.decisions} >= {"pause", "symbol_rest", "quota"}
 
 
 def test_without_a_policy_nothing_is_remembered_and_an_unbinding_one_says_so(market, found):
     none, off = (invested(found, HARD, asked("reject"), grids=market[2], policy=p) for p in (None, Policy(strategies=())))
-    assert none.memory is None and off.memory.outcomes == () and [f.id for f in none.follows] == [f.id for f in off.follows]
+    assert none.memory is None and off.memory and off.memory.outcomes == () and [f.id for f in none.follows] == [f.id for f in off.follows]
     assert {v for d in off.reference.decisions for v in memory_verdicts(d)} == {("memory", True, "", "")}
 
 
@@ -187,7 +193,7 @@ def test_without_a_policy_nothing_is_remembered_and_an_unbinding_one_says_so(mar
 @pytest.mark.parametrize("mode", MODES)
 def test_cutting_the_candles_changes_nothing_before_the_cut(market, mode):
     bars, funding, grids, strategies = market
-    more = dict(terms=HARD, pipeline=asked(mode), funding=funding, grids=grids, policy=ALL)
+    more: dict[str, Any] = dict(terms=HARD, pipeline=asked(mode), funding=funding, grids=grids, policy=ALL)
     whole = portfolio(strategies, bars, universe=most_traded(bars, 2), **more)
     for time in np.random.default_rng(MODES.index(mode)).choice(whole.times[5000:], 4).tolist():
         known = cut(bars, time)
@@ -198,8 +204,8 @@ def test_cutting_the_candles_changes_nothing_before_the_cut(market, mode):
 @pytest.mark.parametrize(("seed", "mode"), [(seed, mode) for seed in (0, 6, 7) for mode in MODES])
 def test_nor_where_signals_come_thick_and_fast(seed, mode):
     bars, funding = random_market(seed, large=True)
-    strategies, more = TWO if seed % 3 else QUICK, dict(terms=ROOMY, pipeline=LIVELY._replace(on_opposite=mode), rules=Rules(),
-                                                        funding=funding, grids=GRIDS, compiled=False, policy=BINDS)
+    strategies, pipeline = TWO if seed % 3 else QUICK, LIVELY._replace(on_opposite=mode)
+    more: dict[str, Any] = dict(terms=ROOMY, pipeline=pipeline, funding=funding, grids=GRIDS, compiled=False, policy=BINDS)
     whole = portfolio(strategies, bars, **more)
     for time in np.random.default_rng(seed).choice(whole.times[40:], 4).tolist():
         agree(whole, portfolio(strategies, cut(bars, time), **more), time)
@@ -208,7 +214,7 @@ def test_nor_where_signals_come_thick_and_fast(seed, mode):
 
 def test_another_future_leaves_the_past_alone(market):
     bars, funding, grids, strategies = market
-    more = dict(terms=HARD, pipeline=asked("flip"), funding=funding, grids=grids, policy=ALL)
+    more: dict[str, Any] = dict(terms=HARD, pipeline=asked("flip"), funding=funding, grids=grids, policy=ALL)
     whole = portfolio(strategies, bars, **more)
     for seed, time in enumerate(np.random.default_rng(9).choice(whole.times[6000:16_000], 3).tolist()):
         other = portfolio(strategies, {s: moved(b, time, seed) for s, b in bars.items()}, **more)
@@ -218,7 +224,7 @@ def test_another_future_leaves_the_past_alone(market):
 @pytest.mark.xfail(strict=True, reason="in a hole of up to three candles the equity already knows that the next real one will bridge it")
 def test_nor_does_the_end_of_a_small_hole_change_what_was_before_it():
     bars, funding = random_market(12, n=260, small=True)
-    more = dict(terms=ROOMY, pipeline=LIVELY, rules=Rules(), funding=funding, grids=GRIDS, compiled=False, policy=BINDS)
+    more: dict[str, Any] = dict(terms=ROOMY, pipeline=LIVELY, rules=Rules(), funding=funding, grids=GRIDS, compiled=False, policy=BINDS)
     whole = portfolio(QUICK, bars, **more)
     for b in map(fill_holes, bars.values()):
         for time in b.close_time[b.synthetic].tolist(): agree(whole, portfolio(QUICK, cut(bars, time), **more), time)
@@ -288,8 +294,9 @@ def test_what_is_outside_is_refused_with_a_reason_and_what_is_open_runs_on(marke
     bars, _, grids, _ = market
     before, after = frozenset(("DOGEUSDT", "SOLUSDT")), frozenset(("BTCUSDT",))
     first = invested(found, HARD, asked("reject"), grids=grids, policy=ALL, universe=[(0, before)])
-    one = next(t for t in first.trades if t.outcome and t.outcome.entry_time > bars["BTCUSDT"].close_time[9_000] and t.outcome.bars > 3)
-    middle = one.outcome.entry_time + 2 * QUARTER
+    late = bars["BTCUSDT"].close_time[9_000]
+    one, made = next((t, o) for t in first.trades if (o := t.outcome) and o.entry_time > late and o.bars > 3)
+    middle = made.entry_time + 2 * QUARTER
     run = invested(found, HARD, asked("reject"), grids=grids, policy=ALL, universe=[(0, before), (middle, after)])
     for d in run.reference.decisions:
         inside = d.symbol in (before if d.time < middle else after)
@@ -297,7 +304,7 @@ def test_what_is_outside_is_refused_with_a_reason_and_what_is_open_runs_on(marke
         if inside: continue
         assert [v.reason for v in d.verdicts if not v.passed] == [f"{d.symbol} is muted"] and not d.signal_id and not d.closes
     assert {t.symbol for t in run.trades} == set(NAMES) and {t.symbol for t in first.trades} == before
-    assert same_bits(ladders(run)[one.id], one.ladder) and one.outcome.exit_time > middle
+    assert same_bits(ladders(run)[one.id], one.ladder) and made.exit_time > middle
     whole = invested(found, HARD, asked("close"), grids=grids, policy=ALL, universe=[(0, frozenset(NAMES))])
     free = invested(found, HARD, asked("close"), grids=grids, policy=ALL)
     assert until(whole, 1 << 62) == until(free, 1 << 62)
@@ -321,9 +328,9 @@ def test_a_position_pays_what_it_held_and_a_gap_in_the_series_pays_nothing_but_i
     full = Funding.of("AUSDT", [0, 8 * HOUR, 16 * HOUR, 24 * HOUR], [9e-3, 1e-3, 2e-3, -1e-3], [100.0, 100.0, 100.0, 200.0])
     for series, cash, missing in ((full, 0.1 + 0.2 - 0.2, 0), (full[np.array([True, True, False, True])], 0.1 - 0.2, 1)):
         run = portfolio({"told": Told()}, told({2: BUY}, n=100), pipeline=FREELY, rules=FREE, funding={"AUSDT": series}, compiled=False)
-        (trade,) = run.trades
-        assert trade.outcome.funding == pytest.approx(-cash * trade.outcome.quantity) and run.reference.unpaid == {"AUSDT": missing}
-        assert run.equity[-1] == pytest.approx(10_000.0 - cash * trade.outcome.quantity)
+        (made,) = ends(run)
+        assert made.funding == pytest.approx(-cash * made.quantity) and run.reference.unpaid == {"AUSDT": missing}
+        assert run.equity[-1] == pytest.approx(10_000.0 - cash * made.quantity)
 
 
 @pytest.mark.xfail(strict=True, reason="Walk.result: of several lanes of one symbol the last one's count is told, and half hours see less")
@@ -338,14 +345,15 @@ def test_what_falls_into_a_hole_of_the_candles_is_counted_where_it_is_not_paid()
     series = Funding.of("AUSDT", [0, 8 * HOUR], [0.0, 1e-3], [100.0, 100.0])
     run = portfolio({"told": Told()}, bars[~np.isin(np.arange(60), np.arange(28, 37))], pipeline=FREELY, rules=FREE, compiled=False,
                     funding={"AUSDT": series})
-    assert run.trades[0].outcome.funding != 0.0 or run.reference.unpaid == {"AUSDT": 1}
+    assert ends(run)[0].funding != 0.0 or run.reference.unpaid == {"AUSDT": 1}
 
 
 # --- nothing, little, and what cannot be
 
 
-def alone(bars, **more) -> Portfolio:
-    return portfolio({"told": Told()}, bars, **(dict(pipeline=FREELY, rules=FREE, compiled=False) | more))
+def alone(bars, **more: Any) -> Portfolio:
+    usual: dict[str, Any] = dict(pipeline=FREELY, rules=FREE, compiled=False)
+    return portfolio({"told": Told()}, bars, **(usual | more))
 
 
 @pytest.mark.parametrize(("bars", "closes"), [
@@ -359,8 +367,8 @@ def test_no_candles_and_no_signals_are_an_account_that_stays_as_it_was(bars, clo
 
 def test_one_trade():
     run = alone(told({2: BUY}, b5=2.2), exits=lambda s: s._replace(preset=3, t1=1.0))
-    (trade,), (said,) = run.trades, run.follows
-    assert said.quantity == pytest.approx(50.0) and trade.outcome.exit_type == "TP1" and trade.outcome.gross_r == pytest.approx(1.0)
+    (made,), (said,) = ends(run), run.follows
+    assert said.quantity == pytest.approx(50.0) and made.exit_type == "TP1" and made.gross_r == pytest.approx(1.0)
     assert run.equity.tolist()[:5] == [10_000.0] * 5 and run.equity[-1] == pytest.approx(10_100.0) == run.account.balance
 
 
@@ -430,7 +438,7 @@ def test_without_candles_there_is_no_universe(bars): assert most_traded(bars, 1)
 def test_compiled_or_not_the_account_is_the_same_to_the_bit(market):
     bars, funding, grids, strategies = market
     short = {s: bars[s][:5000] for s in ("BTCUSDT", "SOLUSDT")}
-    more = dict(terms=ROOMY, pipeline=asked("flip"), funding=funding, grids=grids, policy=ALL)
+    more: dict[str, Any] = dict(terms=ROOMY, pipeline=asked("flip"), funding=funding, grids=grids, policy=ALL)
     fast, plain = (portfolio(strategies, short, compiled=compiled, **more) for compiled in (True, False))
     assert until(fast, 1 << 62) == until(plain, 1 << 62) and len(fast.trades) > 50
     assert all(same_bits(ladder, ladders(plain)[id]) for id, ladder in ladders(fast).items())

@@ -13,7 +13,8 @@ from fixtures.candles import walk
 from perps_kit.backtest import sweep
 from perps_kit.backtest.bridge import OPEN_GATES
 from perps_kit.backtest.equity import Daily, day_ends, drawdown
-from perps_kit.backtest.run import backtest, ground, lane
+from perps_kit.backtest.lanes import ground, lane
+from perps_kit.backtest.run import backtest
 from perps_kit.backtest.statistics import trade_stats
 from perps_kit.backtest.sweep import FIGURES, ROW, Count, Curve, Sweep, neighbours, swept, to_forget, traded
 from perps_kit.core.bar import Bars

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perps_kit.backtest.bridge import Single
-from perps_kit.backtest.run import Lane, lanes, walk
+from perps_kit.backtest.lanes import Lane, lanes
+from perps_kit.backtest.run import walk
 from perps_kit.core.bar import Bar
 from perps_kit.core.clock import HOUR
 from perps_kit.core.signal import SINGLE

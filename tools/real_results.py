@@ -13,8 +13,9 @@ from typing import Any
 from rich.progress import track
 
 from perps_kit.backtest.evidence import evidence
+from perps_kit.backtest.lanes import ground, lane
 from perps_kit.backtest.report import report
-from perps_kit.backtest.run import ground, lane, walk
+from perps_kit.backtest.run import walk
 from perps_kit.core.clock import iso
 from perps_kit.core.registry import strategies
 from perps_kit.core.signal import trait

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .run import Lane, Trade, ground, lane, lanes, walk
+from .lanes import Lane, ground, lane, lanes
+from .run import Trade, walk
 from ..core.bar import Bars
 from ..core.clock import MINUTE
 from ..core.signal import SINGLE, Signal, name_of

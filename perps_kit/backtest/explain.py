@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .run import Lane, Rows, lanes, market_at, walk
+from .lanes import Lane, Rows, lanes, market_at
+from .run import walk
 from ..core.bar import Bars, DataError
 from ..core.clock import MINUTE, iso, parse_time, timeframe_of
 from ..core.decision import Decision, Verdict

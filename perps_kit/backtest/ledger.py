@@ -25,7 +25,8 @@ import numpy as np
 
 from .equity import YEAR, returns, sharpe
 from .report import Report
-from .run import lanes, walk
+from .lanes import lanes
+from .run import walk
 from ..core.bar import Bars
 from ..core.signal import name_of
 from ..core.stamp import stamp

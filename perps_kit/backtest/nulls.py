@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .run import Lane, Result, Trade, walk
+from .lanes import Lane
+from .run import Result, Trade, walk
 from ..core.bar import Bar
 from ..core.compiled import BAR, fold_loop, have_numba, loop
 from ..core.stamp import stamp

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .run import Lane, Result, Trade, Walk, detailed, lanes, live, market_at
+from .lanes import Lane, detailed, lanes, market_at
+from .lives import live
+from .run import Result, Trade, Walk
 from ..core.bar import Bars
 from ..core.clock import DAY
 from ..core.signal import Signal, name_of

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .equity import FEWEST_DAYS, YEAR, day_ends
-from .run import Ground, ground, joined, lane, walk
+from .lanes import Ground, ground, joined, lane
+from .run import walk
 from ..core.arith import ratio
 from ..core.bar import Bars
 from ..core.clock import DAY, MINUTE

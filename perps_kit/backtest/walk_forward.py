@@ -21,7 +21,8 @@ from .ledger import Ledger, Trial, figures, noted, simple, tried
 from .nulls import dearer
 from .overfitting import overfitting
 from .report import Report, report
-from .run import Result, Trade, ground, lane, lanes, walk
+from .lanes import ground, lane, lanes
+from .run import Result, Trade, walk
 from .search import Search, Shared
 from .splits import Fold, efficiency, fold_of, folds, training
 from .statistics import profit_factor

@@ -16,7 +16,8 @@ from bokeh.resources import INLINE
 
 from ..backtest.evidence import Evidence, evidence
 from ..backtest.report import Report, bounds, report, table
-from ..backtest.run import Lane, Result, Trade, lanes, walk
+from ..backtest.lanes import Lane, lanes
+from ..backtest.run import Result, Trade, walk
 from ..core.bar import Bars
 from ..core.clock import iso, timeframe_of
 from ..core.decision import Decision

@@ -293,10 +293,11 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     "All that can be held against one strategy: its report, chance, and how many were tried. Exit code 1 while it is unproven."
+    from perps_kit.backtest.lanes import lanes
     from perps_kit.backtest.nulls import dearer
     from perps_kit.backtest.nulls import nulls as tests
     from perps_kit.backtest.report import report
-    from perps_kit.backtest.run import lanes, walk
+    from perps_kit.backtest.run import walk
     from perps_kit.core.clock import timeframe_of
     from perps_kit.trackers.plan import TARGET_FIRST, Rules
     from runners import listing
@@ -396,7 +397,7 @@ def experiment(
 def reproduced(file: Path, any_code: bool) -> tuple[Any, Any, Any]:
     "An experiment file, its run, and the lanes."
     from perps_kit.backtest.experiment import SAMPLE, read, reproduce
-    from perps_kit.backtest.run import lanes
+    from perps_kit.backtest.lanes import lanes
     from perps_kit.core.clock import timeframe_of
 
     it = read(file)

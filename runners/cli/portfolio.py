@@ -27,8 +27,8 @@ def portfolio(
 ) -> None:
     "Backtest an account: what it would have followed, refused and made. Both readings of ambiguous bars."
     from perps_kit.backtest.account_report import note
+    from perps_kit.backtest.lanes import lanes
     from perps_kit.backtest.portfolio import invested, most_traded
-    from perps_kit.backtest.run import lanes
     from perps_kit.core.clock import timeframe_of
     from perps_kit.scoring.book import Pipeline
     from perps_kit.trackers.plan import TARGET_FIRST, Rules

@@ -109,7 +109,8 @@ def backtest(
     save: Annotated[Path | None, typer.Option("--save", help="Write an experiment file that reproduces this run.")] = None,
 ) -> None:
     "Backtest a strategy: costs, sample size, intervals, and both readings of ambiguous bars. The ledger of trials keeps it."
-    from perps_kit.backtest.run import lanes, walk
+    from perps_kit.backtest.lanes import lanes
+    from perps_kit.backtest.run import walk
     from perps_kit.core.clock import timeframe_of
     from perps_kit.trackers.plan import TARGET_FIRST, Rules
     from runners import listing

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from quick import Quick
 
-from perps_kit.backtest.run import lane
+from perps_kit.backtest.lanes import lane
 from perps_kit.core.registry import strategies
 from perps_kit.core.stream import BRIDGED, Stream
 from perps_kit.core.unit import same_bits
