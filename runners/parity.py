@@ -107,10 +107,11 @@ def account_settings(wished: dict[str, Any]) -> "AccountSettings":
     from runners.errors import ConfigError
     from runners.settings import AccountSettings, sentence
 
+    given = wished | {"classes": wished["classes"].split(",")} if isinstance(wished.get("classes"), str) else wished
     try:
-        return AccountSettings(**wished)
+        return AccountSettings(**given)
     except ValidationError as wrong:
-        raise ConfigError(f"the account: {sentence(wrong.errors()[0])}") from None
+        raise ConfigError(f"the account: {sentence(wrong.errors()[0], AccountSettings)}") from None
 
 
 def memory_of(wished: str, strategies: dict[str, Any]) -> "MemorySettings":

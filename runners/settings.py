@@ -237,11 +237,11 @@ def merged(a: dict[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
     return both
 
 
-def sentence(problem: Any) -> str:
-    "One sentence of a validation error, with the nearest known name for a misspelt one."
+def sentence(problem: Any, of: type[BaseModel] | None = None) -> str:
+    "One sentence of a validation error of a model, with the nearest known name for a misspelt one."
     where = ".".join(map(str, problem["loc"])) or "settings"
     if problem["type"] == "extra_forbidden":
-        model: Any = Settings
+        model: Any = of or Settings
         for step in problem["loc"][:-1]:
             field = model.model_fields.get(step) if isinstance(step, str) and hasattr(model, "model_fields") else None
             model = field.annotation if field and isinstance(field.annotation, type) else model

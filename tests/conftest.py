@@ -17,6 +17,7 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def no_ledger_but_a_new_one(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     "Every test writes its trials into a file of its own, which is made when something is written."
+    monkeypatch.delenv("PERPS_LEDGER", raising=False)   # a tool that was imported may have set it
     monkeypatch.setattr("perps_kit.backtest.ledger.USUAL", f"sqlite:///{tmp_path_factory.getbasetemp()}/ledgers/{next(LEDGERS)}.db")
 
 

@@ -139,7 +139,6 @@ def test_a_cancelled_entry_is_no_trade():
     assert isnan(answers(run)[0].reference_r)
 
 
-@pytest.mark.xfail(strict=True, reason="an open position of half hours is marked at their last close, the equity at the last candle's")
 def test_what_is_open_at_the_end_is_marked_where_the_equity_is():
     run = portfolio({"slow": kit.Slow(8.0, QUIET)}, told({5: BUY}, n=33, b31=0.5, b32=1.5), pipeline=FREELY, compiled=False)
     assert account_report(run).trades.money == pytest.approx(run.equity[-1] - run.balance)

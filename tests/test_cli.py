@@ -89,9 +89,10 @@ FOR_MACHINES = {
     ("ledger",): (),
     ("sweep",): ("-p", "fast=7,9", "-s", "SOLUSDT"),
     ("walkforward",): ("-p", "fast=7,9", "-s", "SOLUSDT", "--train", "90", "--least", "1"),
-    ("portfolio",): ("--symbol", "ETHUSDT", "--start", "2026-08-01", "--strategy", "ema_scalper", "--strategy", "atr_momentum"),
+    ("portfolio",): ("--symbol", "ETHUSDT", "--start", "2026-08-01", "--strategy", "ema_scalper"),
 }
-ELSEWHERE = {("parity",), ("data", "download"), ("job", "run"), ("evaluate",), ("compare",), ("experiment",)}  # slow, or with a server of their own, or tested beside their results
+ELSEWHERE = {  # slow, or with a server of their own, or tested beside their results
+    ("parity",), ("data", "download"), ("job", "run"), ("evaluate",), ("compare",), ("experiment",)}
 
 
 @pytest.mark.parametrize("path", FOR_MACHINES, ids=" ".join)

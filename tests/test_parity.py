@@ -30,7 +30,8 @@ def both(tmp_path_factory):
     folder = tmp_path_factory.mktemp("parity")
     account, policy = parity.account_settings({}), parity.memory_of("usual", all_of_them).terms
     found, rows = asyncio.run(parity.serve(all_of_them, 15, None, SYMBOLS, first, begin, last, "live", folder, True, "usual", account))
-    run = portfolio(all_of_them, bars, Terms(), Pipeline(enabled=frozenset(all_of_them)), funding=funding, grids=rows["grids"], policy=policy)
+    gates = Pipeline(enabled=frozenset(all_of_them))
+    run = portfolio(all_of_them, bars, Terms(), gates, funding=funding, grids=rows["grids"], policy=policy)
     return found, rows, run.reference, funding
 
 

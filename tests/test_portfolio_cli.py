@@ -107,7 +107,6 @@ def test_a_span_without_a_signal_is_an_answer_too(say):
     assert told["equity"]["final"] == 10_000.0 == told["bounds"]["target_first"]
 
 
-@pytest.mark.xfail(strict=True, reason="printed: rich reads `[nan% .. nan%]` as markup and swallows it; print the table with markup=False")
 def test_intervals_that_are_not_known_are_shown_as_such(say):
     out = say("--strategy", "action_price", "-s", "SOLUSDT", "--start", "2026-10-30T20:00")[1]
     assert "[nan% .. nan%]" in out
@@ -126,7 +125,6 @@ def test_the_most_traded_ones_only(say):
     assert one["symbols"] == every["symbols"] == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
 
 
-@pytest.mark.xfail(strict=True, reason="--top on less than thirty days of candles trades nothing and does not say why")
 def test_too_few_days_for_the_most_traded_are_told(say):
     assert "--top" in "".join(say("--strategy", "action_price", "-s", "SOLUSDT", "--start", "2026-10-15", "--top", 1)[1:])
 
@@ -170,13 +168,11 @@ def refused(answer: tuple[int, str, str], *told: str) -> None:
 def test_what_cannot_be_used_is_refused_in_one_sentence(say, words, told): refused(say("--strategy", "action_price", *words), *told)
 
 
-@pytest.mark.xfail(strict=True, reason="sentence: an account's unknown setting is compared with the names of the whole service's settings")
 @pytest.mark.parametrize(("wrong", "told"), [("most_position", "did you mean 'most_positions'?"), ("qqqqq", "daily_loss")])
 def test_a_hint_names_a_term_of_the_account(say, wrong, told):
     refused(say("--strategy", "action_price", "--account", f"{wrong}=1"), told)
 
 
-@pytest.mark.xfail(strict=True, reason="AccountSettings.classes cannot be given as text: `--account classes=LOW` asks for a tuple")
 def test_risk_classes_can_be_chosen(say):
     assert strict(say(*SPAN, "--json", "--account", "classes=LOW")[1])["terms"]["classes"] == ["LOW"]
 

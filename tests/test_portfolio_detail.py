@@ -141,13 +141,11 @@ def test_published_positions_are_read_the_same_way():
     assert [t.outcome.exit_type for t in run.reference.trades if t.outcome] == ["TP3"]
 
 
-@pytest.mark.xfail(strict=True, reason="detailed: candles that are not of one minute, or of another symbol, are passed over or believed")
 @pytest.mark.parametrize("given", [told({}), replace(minutes_of(*[CALM] * 9), symbol="ZUSDT")], ids=["quarters", "another"])
 def test_detail_that_is_none_is_refused(given):
     with pytest.raises(ValueError, match="1m|symbol"): ran(told({2: BUY}), detail=given)
 
 
-@pytest.mark.xfail(strict=True, reason="within: minutes that never reach what their quarter touched hide the touch, not only its order")
 @pytest.mark.parametrize("level", [97.9, 103.1])
 def test_minutes_that_disagree_with_their_quarter_do_not_undo_it(level):
     calm = minutes_of(*[CALM] * 9)

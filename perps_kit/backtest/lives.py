@@ -91,7 +91,8 @@ def live(one: Lane, ladder: Ladder, time: int, compiled: bool, left: int = 0, ma
         detail, candles = one.detail or NO_DETAIL, one.candles(begin, marked)
         ladder, last, decided, count = whole_life_loop(ladder, compiled)(ladder, begin, *path, *detail, *candles)
         marks = candles[-1][:count].copy()
-    if last < 0: ladder = ladder.finish(float(one.bars.close[-1]), int(one.bars.close_time[-1]))
+    candles = one.ground.bars
+    if last < 0: ladder = ladder.finish(float(candles.close[-1]), int(candles.close_time[-1]))
     return ladder, last, decided, marks
 
 

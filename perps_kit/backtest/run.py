@@ -96,7 +96,8 @@ class Walk:
         self.named, self.home = {one.name: one.strategy for one in lanes}, {(one.bars.symbol, one.name): one for one in lanes}
         self.grounds = {one.bars.symbol: one.ground for one in lanes}
         self.pipeline = pipeline if pipeline.leader in self.grounds else pipeline._replace(leader="")
-        self.trades, self.decisions, self.over = dict[str, Trade](), list[Decision](), list[tuple[int, str, int, Trade]]()
+        self.trades, self.decisions, self.turns = dict[str, Trade](), list[Decision](), 0
+        self.over = list[tuple[int, int, str, int, Trade]]()    # when it was known, its last close, id, a number of its own
         self.found: dict[int, list[tuple[Lane, int]]] = {}
         for one in lanes:
             for k, i in enumerate(one.at.tolist()): self.found.setdefault(int(one.bars.close_time[i]), []).append((one, k))
@@ -122,19 +123,21 @@ class Walk:
         made = lived(self.home[c.symbol, c.strategy], c, final, id, self.rules, self.ticks.get(c.symbol, 0.0), self.book, self.fast, left)
         self.trades[id] = made
         if self.book.memory is not None and made.outcome and not made.outcome.marked:
-            heappush(self.over, (made.ladder.times.last, id, len(self.over), made))
+            self.turns, last = self.turns + 1, made.ladder.times.last
+            heappush(self.over, (self.grounds[c.symbol].known(last), last, id, self.turns, made))
         return made
 
     def learn(self, time: int) -> None:
         "Tell the memory of the trades that were over by then."
         while self.over and self.over[0][0] <= time:
-            _, id, _, made = heappop(self.over)
+            _, _, id, _, made = heappop(self.over)
             if self.trades[id] is made:
                 self.book.memory = taught(self.book.memory, [(id, made.candidate.strategy, made.symbol, made.ladder)])
 
     def result(self) -> Result:
         "Everything so far."
-        unpaid = {one.bars.symbol: one.unpaid for one in self.lanes}
+        unpaid = dict[str, int]()
+        for one in self.lanes: unpaid[one.bars.symbol] = max(one.unpaid, unpaid.get(one.bars.symbol, -1))
         own = {(one.bars.symbol, one.bars.minutes): one.bars for one in self.lanes}
         return Result([*self.trades.values()], self.decisions, {s: g.bars for s, g in self.grounds.items()}, self.rules, unpaid, own)
 

@@ -50,7 +50,7 @@ class Columns:
         if minutes == self.bars.minutes: return self.bars
         if minutes not in self._bars:
             opened, _, *rest = (np.asarray(c) for c in self.series(minutes)[0])
-            self._bars[minutes] = Bars(self.bars.symbol, minutes, opened, *rest)
+            self._bars[minutes] = Bars.from_columns(self.bars.symbol, minutes, opened, *rest)
         return self._bars[minutes]
 
     def series(self, minutes: int) -> tuple[list, np.ndarray | None]:

@@ -48,7 +48,8 @@ def account_figure(run: Portfolio, height: int = 280) -> figure:
 def places_figure(run: Portfolio, height: int = 140) -> figure:
     "How many positions were open."
     p: Any = canvas("Open positions", height)
-    moves = sorted([(t.outcome.entry_time, 1) for t in run.trades if t.outcome] + [(t.outcome.exit_time, -1) for t in run.trades if t.outcome])
+    lived = [t.outcome for t in run.trades if t.outcome]
+    moves = sorted([(o.entry_time, 1) for o in lived] + [(o.exit_time, -1) for o in lived])
     if moves: p.step([t for t, _ in moves], np.cumsum([n for _, n in moves]), mode="after", color=MARK)
     return p
 
@@ -56,8 +57,9 @@ def places_figure(run: Portfolio, height: int = 140) -> figure:
 def answers_figure(run: Portfolio, height: int = 0) -> figure:
     "What the account answered; beside each reason, what the signals behind it made without the account."
     found = answers(run)
-    names = [f"{a.reason or a.outcome} ({a.reference_r:+.2f} R)" if a.reference_r == a.reference_r else a.reason or a.outcome for a in found]
-    p: Any = canvas("Answers to published signals", height or 90 + 24 * len(names), over_time=False, y_range=names[::-1], x_axis_label="signals")
+    made = [f" ({a.reference_r:+.2f} R)" if a.reference_r == a.reference_r else "" for a in found]
+    names, tall = [(a.reason or a.outcome) + r for a, r in zip(found, made)], height or 90 + 24 * len(found)
+    p: Any = canvas("Answers to published signals", tall, over_time=False, y_range=names[::-1], x_axis_label="signals")
     colors = [GOOD if a.outcome == "followed" else EVEN if a.outcome == "confirms" else BAD for a in found]
     p.hbar(names, right=[a.count for a in found], height=0.7, color=colors)
     p.ygrid.grid_line_color = None

@@ -48,7 +48,8 @@ def checked(terms: Terms) -> Terms:
     if terms.leverage != int(terms.leverage): raise ValueError(f"leverage {terms.leverage} is not whole")
     if not 0.0 <= terms.fee < 0.01: raise ValueError(f"fee {terms.fee} is not a rate a side, such as 0.0005")
     if not 0.0 <= terms.least_balance < inf: raise ValueError(f"least_balance {terms.least_balance} is not an amount of money")
-    if min(terms.most_positions, terms.trades_a_day, terms.entries_an_hour) < 0: raise ValueError("a number of positions or entries is negative")
+    if not min(terms.most_positions, terms.trades_a_day, terms.entries_an_hour) >= 0:
+        raise ValueError("a number of positions or entries is not a number from 0 on")
     if not 0 <= terms.between <= HOUR: raise ValueError(f"between {terms.between} is not within an hour, in milliseconds")
     if not set(terms.classes) <= {"LOW", "MEDIUM", "HIGH"}: raise ValueError(f"classes {terms.classes}: take some of LOW, MEDIUM, HIGH")
     return terms
@@ -157,7 +158,8 @@ def account_of(state: Any) -> Account:
     try:
         kinds: dict[str, Any] = dict(day=int, size_day=int, over=int, halted=bool, entries=lambda v: tuple((int(t), str(s)) for t, s in v))
         made = Account(**{name: kinds.get(name, float)(state[name]) for name in Account._fields if name != "holdings"})
-        if not all(map(isfinite, (made.balance, made.equity, made.peak, made.best, made.day_open, made.size))): raise ValueError("not a number")
+        money = made.balance, made.equity, made.peak, made.best, made.day_open, made.size
+        if not all(map(isfinite, money)): raise ValueError("not a number")
         return made
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as wrong:
         raise ValueError(f"the stored account cannot be read ({wrong!r}): restore the database from a backup, or delete its row") from None

@@ -40,7 +40,7 @@ def resume(name: Name, url: Url = DEFAULT) -> None:
     typer.echo(f"{name} goes on from the next close")
 
 
-@app.command()
+@app.command(context_settings=dict(ignore_unknown_options=True))
 def moved(
     name: Name,
     amount: Annotated[float, typer.Argument(help="Quote currency that came in or, negative, went out.")],
@@ -59,6 +59,7 @@ async def accounts(address: str) -> list[dict[str, Any]]:
     from perps_kit.storage.models import Account as Row
     from perps_kit.storage.models import MemoryState
     from runners.db.connect import open_database
+    from runners.errors import ConfigError
 
     db = await open_database(address)
     try:
@@ -66,7 +67,8 @@ async def accounts(address: str) -> list[dict[str, Any]]:
             found = []
             for row in await session.scalars(select(Row).order_by(Row.id)):
                 kept = await session.get(MemoryState, f"account|{row.name}")
-                a = account_of(kept.state) if kept else Account.of(row.start_balance)
+                try: a = account_of(kept.state) if kept else Account.of(row.start_balance)
+                except ValueError as wrong: raise ConfigError(f"account {row.name!r}: {wrong}") from None
                 today = a.equity / a.day_open - 1 if a.day_open > 0 else 0.0
                 found.append(dict(name=row.name, mode=row.mode, equity=a.equity, balance=a.balance, peak=a.peak, today=today,
                                   drawdown=a.drawdown, halted=a.halted))
@@ -78,6 +80,7 @@ async def accounts(address: str) -> list[dict[str, Any]]:
 async def switched(address: str, name: str, halted: bool | None = None, moved: float = 0.0) -> None:
     "Leave a word for the service, which heeds it at its next close."
     import time as wall
+    from math import isfinite
 
     from sqlalchemy import select
 
@@ -86,13 +89,14 @@ async def switched(address: str, name: str, halted: bool | None = None, moved: f
     from runners.db.connect import open_database
     from runners.errors import ConfigError
 
+    if not isfinite(moved): raise ConfigError(f"{moved} is no amount of money")
     db = await open_database(address)
     try:
         async with db.write() as session:
             names = list(await session.scalars(select(Account.name)))
             if name not in names:
                 raise ConfigError(f"there is no account {name!r} in this database: it has {', '.join(names) or 'none'}")
-            waiting = await session.get(MemoryState, f"switch|{name}")
+            waiting = await session.get(MemoryState, f"switch|{name}", with_for_update=True)
             before: dict[str, Any] = waiting.state if waiting else dict(halted=None, moved=0.0)
             state = dict(halted=before["halted"] if halted is None else halted, moved=before["moved"] + moved)
             await put(session, MemoryState, [dict(name=f"switch|{name}", state=state, updated_at=wall.time_ns() // 1_000_000)])

@@ -46,6 +46,8 @@ def portfolio(
     inside = minutes_of(data, list(bars), start, end) if detail else None
     more: dict[str, Any] = dict(grids=grids_of(data, list(bars)), balance=settings.balance, policy=policy, detail=inside,
                                 universe=most_traded(bars, top) if top else None)
+    if top and not any(names for _, names in more["universe"]):
+        raise ConfigError("--top asks for thirty days of candles before the first trade, and there are not so many: leave it away")
     pipeline = Pipeline(enabled=frozenset(named))
     low, high = (invested(found, settings.terms, pipeline, rules, **more) for rules in (Rules(), Rules(policy=TARGET_FIRST)))
     with one_sentence():
@@ -127,7 +129,7 @@ def printed(low: Any, high: Any, facts: dict[str, Any], trades: bool) -> None:
     from perps_kit.core.clock import iso
 
     console = terminal()
-    console.print(table(account_report(low)), highlight=False)
+    console.print(table(account_report(low)), highlight=False, markup=False)
     best = f"with targets first in ambiguous bars {high.equity[-1]:,.2f}"
     console.print(f"{'equity':16} {low.balance:,.2f} -> {low.equity[-1]:,.2f}, {best}\n", highlight=False)
     title = f"{len(low.follows)} published signals"

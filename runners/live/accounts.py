@@ -74,9 +74,9 @@ class PaperAccount:
     mode = "paper"
 
     def __init__(self, account: Account, settings: AccountSettings, filters: dict[str, Filters], rules: Rules, engine: Engine | None = None,
-                 minutes: int = 15):
+                 minutes: int = 15, console: bool = False):
         self.id, self.rules, self.minutes = account.id, rules, minutes
-        self.following = Following(account.id, settings, filters, rules, engine, account.start_balance)
+        self.following = Following(account.id, settings, filters, rules, engine, account.start_balance, console)
         self.open: dict[str, tuple[str, str, int, Ladder]] = {}  # strategy, symbol, minutes, position by signal
         self.prices: dict[str, float] = {}
 
@@ -110,7 +110,7 @@ class PaperAccount:
                 self.following.ended(cycle.time, ladder)
         self.prices.update({symbol: some[-1].bar.close for symbol, some in steps.items() if some})
         equity = self.equity()
-        self.following.mark(cycle.time, equity)
+        await self.following.mark(session, cycle.time, equity)
         for new in cycle.published:
             await self.follow(session, new)
         await put(session, Equity, [dict(account_id=self.id, time=cycle.time, equity=equity)])

@@ -4,6 +4,7 @@ Paper and live accounts both keep one. What it decides and what it learns is com
 """
 
 import logging
+import time as wall
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,7 +14,7 @@ from perps_kit.engine.engine import Engine, Published
 from perps_kit.engine.follow import FOLLOWED, Follow, followed, ladder_of, order_of
 from perps_kit.exchange.filters import Filters
 from perps_kit.risk.account import Account, Holding, Terms, account_of, checked, kept
-from perps_kit.risk.limits import guarded
+from perps_kit.risk.limits import day_change, guarded
 from perps_kit.risk.liquidation import TYPICAL, Tier
 from perps_kit.risk.memory import Memory
 from perps_kit.risk.order import Grid, Scene
@@ -24,6 +25,8 @@ from perps_kit.trackers.outcome import result
 from perps_kit.trackers.plan import CLOSED, Rules
 from runners.errors import ConfigError
 from runners.settings import AccountSettings
+from runners.telegram.console import CHANNEL as CONSOLE
+from runners.telegram.enqueue import enqueue
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +40,8 @@ class Following:
     "An account that answers to signals."
 
     def __init__(self, id: int, settings: AccountSettings, filters: dict[str, Filters], rules: Rules, engine: Engine | None,
-                 balance: float):
-        self.id, self.name, self.rules, self.engine = id, settings.name, rules, engine
+                 balance: float, console: bool = False):
+        self.id, self.name, self.rules, self.engine, self.console = id, settings.name, rules, engine, console
         self.terms: Terms = checked(settings.terms._replace(fee=rules.fee))
         self.grids = {symbol: grid_of(f) for symbol, f in filters.items()}
         self.account, self.written = Account.of(balance), None
@@ -63,14 +66,18 @@ class Following:
 
     async def heed(self, session: AsyncSession) -> None:
         "What `perps-kit account` left since the last cycle: a halt, a resumption, money that came or went."
-        row = await session.get(MemoryState, f"switch|{self.name}")
+        row = await session.get(MemoryState, f"switch|{self.name}", with_for_update=True)
         if row is None:
             return
-        halted, moved = row.state["halted"], float(row.state["moved"])
+        await session.delete(row)
+        try:
+            halted, moved = row.state["halted"], float(row.state["moved"])
+        except (KeyError, TypeError, ValueError):
+            log.error("account %s: the word that was left for it cannot be read, and may have been a halt: %s", self.name, row.state)
+            halted, moved = True, 0.0
         self.account = self.account.moved(moved)
         if halted is not None:
             self.account = self.account._replace(halted=True) if halted else self.account.resumed()
-        await session.delete(row)
         log.warning("account %s: %s, %+.2f", self.name, {None: "as before", True: "halted", False: "resumed"}[halted], moved)
 
     def ended(self, time: int, ladder: Ladder) -> None:
@@ -79,13 +86,23 @@ class Following:
             made = result(ladder)
             self.account = self.account.closed(time, made.net, made.result)
 
-    def mark(self, time: int, equity: float) -> None:
-        "The equity at a close."
-        before = self.account.halted
-        self.account = guarded(self.account.marked(time, equity), self.terms)
-        if self.account.halted and not before:
-            log.error("account %s fell %.1f %% below its peak and is halted: perps-kit account resume %s", self.name,
-                      100 * self.account.drawdown, self.name)
+    async def mark(self, session: AsyncSession, time: int, equity: float) -> None:
+        "The equity at a close; everybody is told when a limit ends the day, or halts the account."
+        before = self.account
+        self.account = after = guarded(before.marked(time, equity), self.terms)
+        if after.halted and not before.halted:
+            fall = f"{self.name} fell {100 * after.drawdown:.1f} % below its peak; it enters nothing until: perps-kit account resume"
+            fall += f" {self.name}"
+            await self.warn(session, "Account halted", fall, f"halt|{self.name}|{time}")
+        if after.over == after.day and before.over != after.day:
+            loss = f"{self.name} lost {-100 * day_change(after):.1f} % since 00:00 UTC and enters nothing until midnight."
+            await self.warn(session, "Daily loss", loss, f"day|{self.name}|{after.day}")
+
+    async def warn(self, session: AsyncSession, title: str, text: str, key: str) -> None:
+        "An alert for everybody who listens, in the transaction that it is about."
+        log.error("%s", text)
+        channel = CONSOLE if self.console else "telegram"
+        await enqueue(session, "alert", dict(title=title, text=text), key, wall.time_ns() // 1_000_000, channel=channel)
 
     async def answer(self, session: AsyncSession, new: Published, holdings: Iterable[Holding], minutes: int) -> Ladder | None:
         "Ask the rules about a published signal and keep what they said; the account's own waiting ladder if it follows."

@@ -66,7 +66,7 @@ class LiveAccount:
         self.sender = Sender(self.desk, self.surveyor, db, settings.name, settings.leverage, lag, console)
         self.positions: dict[str, Position] = {}  # by signal
         self.equity, self.minutes = account.start_balance, minutes
-        self.following = Following(account.id, settings, exchange.filters, rules, engine, account.start_balance)
+        self.following = Following(account.id, settings, exchange.filters, rules, engine, account.start_balance, console)
 
     @property
     def held(self) -> set[str]:
@@ -171,7 +171,7 @@ class LiveAccount:
             if p.ladder.state < CLOSED:
                 one = holding_of(p.id, p.strategy, p.symbol, p.ladder, self.settings.leverage)
                 held.append(one._replace(leaving=one.leaving and not before.leaving))  # one that should have gone is still in the way
-        self.following.mark(cycle.time, self.equity)
+        await self.following.mark(session, cycle.time, self.equity)
         for new in cycle.published:
             held += await self.follow(session, new, held)
         await self.following.save(session, cycle.time)

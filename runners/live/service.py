@@ -82,7 +82,8 @@ class Service:
             async with self.db.write() as session:
                 row = await account_row(session, wished, self.exchange.venue, "live" if live else "paper", "USDT", self.state.time)
                 if not live:
-                    paper = PaperAccount(row, wished, self.exchange.filters, self.engine.rules, self.engine, self.settings.minutes)
+                    frame, quiet = self.settings.minutes, self.console
+                    paper = PaperAccount(row, wished, self.exchange.filters, self.engine.rules, self.engine, frame, quiet)
                     await paper.load(session)
                     self.followers.append(paper)
                     continue
