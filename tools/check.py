@@ -38,12 +38,21 @@ def tests(*arguments: str) -> tuple[str, ...]:
     return tool("pytest", "--no-header", "--color=no", "-p", "no:cacheprovider", "-rfE", *arguments)
 
 
-# What concerns units alone runs beside the rest: the two together fill both lanes.
-UNITS = ["tests/contracts", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_indicators_*.py"))]
+def files(*patterns: str) -> list[str]:
+    return sorted({str(path.relative_to(ROOT)) for pattern in patterns for path in (ROOT / "tests").glob(f"test_{pattern}.py")})
+
+
+# The tests are three checks of about the same length, so that both lanes stay full: units alone, research, and the service.
+UNITS = ["tests/contracts", *files("indicators_*")]
+RESEARCH = files(
+    "account_report", "account_value", "backtest*", "bootstrap", "bridge", "calibration", "cli_experiments", "cli_research", "evaluation",
+    "experiment", "jobs_dask", "ledger", "memory", "nulls", "overfitting", "parity", "performance", "portfolio*", "report", "research",
+    "risk_rules", "search", "sharpe", "splits", "statistics", "sweep", "trackers_whole", "walk_forward", "what_if")
 
 # The longest first: two lanes then end at about the same time.
 CHECKS = (
-    Check("pytest", "tests pass", tests(*(f"--ignore={path}" for path in UNITS))),
+    Check("pytest", "tests pass", tests(*(f"--ignore={path}" for path in (*UNITS, *RESEARCH)))),
+    Check("research", "research tests pass", tests(*RESEARCH)),
     Check("units", "units keep their contracts", tests(*UNITS)),
     Check("wheel", "the wheel alone runs", script("wheel_check")),
     Check("notebooks", "notebooks execute", script("notebooks", "test", "--workers", "1")),
@@ -144,7 +153,7 @@ def main(names: list[str]) -> int:
     red = [result.check.name for result in results if not result.passed]
     print(f"{len(results)} checks in {time.monotonic() - began:.1f} s: {'all green' if not red else 'red: ' + ', '.join(red)}")
     for result in results:
-        if result.check.name in ("pytest", "units"): print(closing_line(result.output))
+        if result.check.name in ("pytest", "research", "units"): print(closing_line(result.output))
     return 1 if red else 0
 
 
