@@ -18,6 +18,7 @@ from runners.errors import ConfigError
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "binance_usdm_15m"
 SPAN = dict(start="2026-06-05", end="2026-08-01")
 SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+pytestmark = pytest.mark.timeout(900)  # a whole service in lockstep, beside another lane of tests
 
 
 @pytest.fixture(scope="module")
