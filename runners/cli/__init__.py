@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from runners.cli import account, data, db, experiments, job, performance, portfolio, research, service, strategies
+from runners.cli import account, archive, data, db, experiments, job, new, performance, portfolio, research, service, strategies
 
 app = typer.Typer(name="perps-kit", no_args_is_help=True, pretty_exceptions_enable=False,
                   context_settings=dict(help_option_names=["-h", "--help"]),
@@ -29,6 +29,8 @@ app.command()(strategies.strategies)
 app.command()(strategies.explain)
 app.command()(performance.performance)
 app.command()(service.doctor)
+app.command()(new.new)
+data.app.command()(archive.archive)
 app.add_typer(account.app, name="account")
 app.add_typer(data.app, name="data")
 app.add_typer(job.app, name="job")
