@@ -165,3 +165,8 @@ def test_a_store_without_the_symbols_rules_still_works(say, folder, tmp_path):
     write_bars(sample_bars("SOLUSDT")[:4500], tmp_path / "store" / "SOLUSDT-15m.parquet")
     code, out, _ = say("backtest", "--data", tmp_path / "store", "--json")
     assert code == 0 and json.loads(out)["symbols"] == ["SOLUSDT"] and sample_root().is_dir()
+
+
+def test_a_strategy_that_is_off_by_itself_trades_where_it_is_named(say):
+    code, out, _ = say("backtest", "--strategy", "gluk", "--symbol", "SOLUSDT", "--json")
+    assert code == 0 and json.loads(out)["trades"]

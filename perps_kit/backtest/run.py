@@ -95,7 +95,8 @@ class Walk:
         self.fast, self.book = have_numba() if compiled is None else compiled, Book() if book is None else book
         self.named, self.home = {one.name: one.strategy for one in lanes}, {(one.bars.symbol, one.name): one for one in lanes}
         self.grounds = {one.bars.symbol: one.ground for one in lanes}
-        self.pipeline = pipeline if pipeline.leader in self.grounds else pipeline._replace(leader="")
+        self.pipeline = pipeline._replace(leader=pipeline.leader if pipeline.leader in self.grounds else "",
+                                          enabled=pipeline.enabled | self.named.keys())     # who backtests a strategy has asked for it
         self.trades, self.decisions, self.turns = dict[str, Trade](), list[Decision](), 0
         self.over = list[tuple[int, int, str, int, Trade]]()    # when it was known, its last close, id, a number of its own
         self.found: dict[int, list[tuple[Lane, int]]] = {}

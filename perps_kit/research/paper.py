@@ -21,7 +21,7 @@ from ..backtest.run import Result, Trade, walk
 from ..core.bar import Bars
 from ..core.clock import iso, timeframe_of
 from ..core.decision import Decision
-from ..core.signal import Candidate, name_of, trait
+from ..core.signal import Candidate, trait
 from ..data.funding import Funding
 from ..data.sample import sample_bars, sample_funding, sample_markets, sample_symbols
 from .chart import refused_chart, trade_chart
@@ -126,7 +126,6 @@ def study(strategy: Any, bars: dict[str, Bars] | None = None, funding: dict[str,
         names = sample_symbols()
         bars = {s: sample_bars(s, timeframe_of(min(15, strategy.minutes))) for s in names}
         funding, ticks = {s: sample_funding(s) for s in names}, {s: sample_markets()[s].tick for s in names}
-    pipeline = pipeline._replace(enabled=pipeline.enabled | {name_of(type(strategy))})
     found = lanes(strategy, bars, funding)
     low, high = (walk(found, pipeline, rules, ticks) for rules in (Rules(), Rules(policy=TARGET_FIRST)))
     page = report(low)
