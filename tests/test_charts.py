@@ -33,9 +33,11 @@ from perps_kit.research.figures import (
     monthly_table,
     rolling_figure,
 )
-from perps_kit.research.market_chart import VWAP_BANDS, Seen, coins_of, columns_of, market_chart
+from perps_kit.research.layers import coins_of
+from perps_kit.research.market_chart import market_chart
 from perps_kit.research.market_figures import correlation_figure, funding_figure, returns_of, sector_figure
 from perps_kit.research.saving import page_of, save
+from perps_kit.research.seen import VWAP_BANDS, Seen, columns_of
 from perps_kit.research.themes import DARK, LIGHT, PAPER, dressed
 from perps_kit.research.zoom import level, levels, profile, window
 from perps_kit.trackers.plan import Rules

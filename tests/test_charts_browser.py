@@ -9,8 +9,9 @@ import pytest
 from perps_kit.core.bar import Bars
 from perps_kit.core.features import on
 from perps_kit.indicators.ema import EMA
-from perps_kit.research.market_chart import Seen, market_chart
+from perps_kit.research.market_chart import market_chart
 from perps_kit.research.saving import READY, save
+from perps_kit.research.seen import Seen
 from perps_kit.research.zoom import MOST, levels, profile, window
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the charts' tests need the package playwright")
