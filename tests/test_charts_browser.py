@@ -122,15 +122,13 @@ def test_images_have_the_size_and_the_theme(bars, tmp_path):
     assert small.children[0].background_fill_color == "#ffffff"
 
 
-def test_a_tooltip_is_as_dark_as_its_chart(bars, tmp_path):
+def test_a_tooltip_is_as_dark_as_its_chart(bars, page, tmp_path):
     path = save(market_chart(bars[:200], theme="dark"), tmp_path / "dark.html", theme="dark")
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport=dict(width=1000, height=700))
-        page.goto(path.as_uri())
-        page.wait_for_function(READY)
-        page.mouse.move(500, 250)
-        tip = page.locator(".bk-Tooltip").first
-        tip.wait_for(state="visible", timeout=10_000)
-        assert tip.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(20, 24, 31)"
-        browser.close()
+    dark = page.context.browser.new_page(viewport=dict(width=1000, height=700))
+    dark.goto(path.as_uri())
+    dark.wait_for_function(READY)
+    dark.mouse.move(500, 250)
+    tip = dark.locator(".bk-Tooltip").first
+    tip.wait_for(state="visible", timeout=10_000)
+    assert tip.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(20, 24, 31)"
+    dark.close()
