@@ -55,8 +55,8 @@ def described(name: str) -> dict[str, Any]:
         near = get_close_matches(name, known, 1, 0.5)
         raise ConfigError(f"no unit is called {name}: " + (f"did you mean {near[0]}?" if near else "`perps-kit units` lists them"))
     e = known[name]
-    decides = hasattr(e.cls, "decide")
-    fed = e.cls().features() if decides and warmup(e.cls) is not None else None if decides else wiring(e.cls)
+    decides, steps = hasattr(e.cls, "decide"), hasattr(e.cls, "update")
+    fed = e.cls().features() if decides and warmup(e.cls) is not None else wiring(e.cls) if steps and not decides else None
     return dict(
         kind=e.kind,
         name=e.name,
@@ -74,7 +74,7 @@ def described(name: str) -> dict[str, Any]:
         inputs=None if fed is None else {
             label: dict(unit=type(f.unit).__name__, inputs=list(f.inputs), minutes=f.minutes) for label, f in fed.items()
         },
-        outputs=[] if decides else [field or "a number" for field in output_fields(e.cls)],
+        outputs=[field or "a number" for field in output_fields(e.cls)] if steps and not decides else [],
     )
 
 

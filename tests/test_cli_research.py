@@ -170,3 +170,17 @@ def test_a_store_without_the_symbols_rules_still_works(say, folder, tmp_path):
 def test_a_strategy_that_is_off_by_itself_trades_where_it_is_named(say):
     code, out, _ = say("backtest", "--strategy", "gluk", "--symbol", "SOLUSDT", "--json")
     assert code == 0 and json.loads(out)["trades"]
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda e: f"{e.kind} {e.name}")
+def test_all_about_every_unit_can_be_told(entry):
+    facts = listing.described(entry.name)
+    assert facts["module"] == entry.module and bool(facts["outputs"]) == (hasattr(entry.cls, "update") and not hasattr(entry.cls, "decide"))
+
+
+@pytest.mark.parametrize("words", [("performance",), ("account", "list")], ids=" ".join)
+def test_a_question_makes_no_database(say, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERPS_DATABASE", f"sqlite:///{tmp_path}/none.db")
+    code, _, err = say(*words)
+    assert code == 2 and "there is no database at" in err and not list(tmp_path.iterdir())

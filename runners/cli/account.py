@@ -61,7 +61,7 @@ async def accounts(address: str) -> list[dict[str, Any]]:
     from runners.db.connect import open_database
     from runners.errors import ConfigError
 
-    db = await open_database(address)
+    db = await open_database(address, create=False, upgrade=False)
     try:
         async with db.read() as session:
             found = []
@@ -90,7 +90,7 @@ async def switched(address: str, name: str, halted: bool | None = None, moved: f
     from runners.errors import ConfigError
 
     if not isfinite(moved): raise ConfigError(f"{moved} is no amount of money")
-    db = await open_database(address)
+    db = await open_database(address, create=False, upgrade=False)
     try:
         async with db.write() as session:
             names = list(await session.scalars(select(Account.name)))

@@ -57,7 +57,7 @@ async def closed(address: str, account: str | None) -> Any:
     from runners.db.connect import open_database
     from runners.errors import ConfigError
 
-    db = await open_database(address)
+    db = await open_database(address, create=False, upgrade=False)
     try:
         async with db.read() as session:
             rows = await closed_positions(session, account)

@@ -100,7 +100,7 @@ async def rows_of(address: str, symbol: str, time: int, names: list[str] | None)
     from perps_kit.storage.models import DecisionRow
     from runners.db.connect import open_database
 
-    db = await open_database(address)
+    db = await open_database(address, create=False, upgrade=False)
     try:
         async with db.read() as session:
             wish = select(DecisionRow).where(DecisionRow.symbol == symbol, DecisionRow.time == time).order_by(DecisionRow.id)
