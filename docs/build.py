@@ -1,8 +1,9 @@
-"""Builds the site into docs/_build/html: executed notebooks, docstrings, search, live plots; nothing in it asks the network.
+"""Builds the site into docs/_build/html: prose, executed notebooks, reference, search, live plots; nothing in it asks the network.
 
 docs/build.py                  everything
-docs/build.py --only DIR...    some folders or notebooks of nbs/, for a quick look
+docs/build.py --only DIR...    all prose, and some folders or notebooks of nbs/, for a quick look
 docs/build.py --no-execute     the notebooks as they were executed last, or else as they stand
+docs/build.py --serve          afterwards, serve it and open a browser: the same as `perps-kit docs`
 """
 
 import argparse
@@ -22,6 +23,13 @@ import nbformat
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+sys.path[:0] = [path for path in (str(HERE), str(ROOT)) if path not in sys.path]
+
+import front  # noqa: E402
+import layers  # noqa: E402
+import links  # noqa: E402
+import reference  # noqa: E402
+
 NBS = ROOT / "nbs"
 BUILT = Path(os.environ.get("PERPS_DOCS_BUILT", HERE / "_build"))
 DONE = BUILT / "nbs"  # executed notebooks
@@ -142,10 +150,10 @@ def toctree(entries: list[str], *options: str) -> str:
 
 
 def lay_out(paths: list[Path]) -> None:
-    "Write Sphinx's sources: the pages, a page for each room, the front page, the API."
+    "Write Sphinx's sources: the prose, the notebooks, a page for each room, the reference."
     shutil.rmtree(SOURCE, ignore_errors=True)
     rooms: dict[str, list[tuple[str, str, str]]] = {}
-    draws, modules = {}, {}
+    draws, modules = {"index": ["bokeh.min.js", "front_chart.js"]}, {}
     for path in paths:
         name = path.relative_to(NBS)
         done = DONE / name
@@ -167,19 +175,43 @@ def lay_out(paths: list[Path]) -> None:
     known, cards = json.loads((HERE / "rooms.json").read_text(encoding="utf-8")), []
     for room, pages in rooms.items():
         called, text = known.get(room, [room.partition("_")[2].title(), ""])
-        listed = "\n".join(f"[{heading}]({name})\n: {line or '&nbsp;'}\n" for name, heading, line in pages)
+        listed = listing(pages)
         write(f"rooms/{room}.md", f"# {called}\n\n{text}\n\n{listed}\n{toctree([name for name, _, _ in pages], ':hidden:')}")
         cards.append(
-            f'<a class="room" href="rooms/{room}.html"><span class="count">{len(pages)}</span><span class="name">{escape(called)}</span>'
-            f'<span class="text">{escape(text)}</span></a>'
+            f'<a class="room" href="@up@rooms/{room}.html"><span class="count">{len(pages)}</span>'
+            f'<span class="name">{escape(called)}</span><span class="text">{escape(text)}</span></a>'
         )
     lay_out_api(modules)
-    front = (HERE / "index.md").read_text(encoding="utf-8")
-    start = ["Start here <nbs/index>"] if (SOURCE / "nbs/index.ipynb").is_file() else []
-    entries = [*start, *(f"rooms/{room}" for room in rooms), "api/index"]
-    if not start:
-        front = front.replace("[the front page](nbs/index.ipynb)", "the front page")
-    write("index.md", front.replace("@rooms@", f'<div class="rooms">{"".join(cards)}</div>').replace("@toctree@", "\n".join(entries)))
+    lay_out_prose(rooms, f'<div class="rooms">{"".join(cards)}</div>', {f"nbs/{path.relative_to(NBS)}" for path in paths})
+
+
+def listing(pages: list[tuple[str, str, str]]) -> str:
+    "Pages with the line under each title."
+    return "\n".join(f"[{heading}]({name})\n: {line or '&nbsp;'}\n" for name, heading, line in pages)
+
+
+def lay_out_prose(rooms: dict[str, list[tuple[str, str, str]]], cards: str, there: set[str]) -> None:
+    "The written pages, their places filled with what is made of code and notebooks."
+    for name, made in reference.PAGES.items():
+        write(name, made())
+    write("reference/units.md", reference.units(there))
+    doors = {name.partition("_")[2]: f"../rooms/{name}.html".removeprefix("../") for name in rooms}
+    start = ["/nbs/index"] if (SOURCE / "nbs/index.ipynb").is_file() else []
+    filled = {
+        "@layers@": raw(layers.svg(doors)),
+        "@guides@": listing(rooms.get("90_guides", [])),
+        "@toctree@": toctree([*start, *(f"/rooms/{room}" for room in rooms)], ":hidden:", ":maxdepth: 1"),
+    }
+    for path in sorted((HERE / "pages").rglob("*.md")):
+        name = path.relative_to(HERE / "pages")
+        text = path.read_text(encoding="utf-8")
+        for place, words in filled.items():
+            text = text.replace(place, words)
+        write(str(name), text.replace("@rooms@", raw(cards.replace("@up@", "../" * (len(name.parts) - 1)))))
+
+
+def raw(html: str) -> str:
+    return f"```{{raw}} html\n{html}\n```"
 
 
 def lay_out_api(modules: dict[str, str]) -> None:
@@ -204,6 +236,7 @@ def take_scripts() -> None:
     scripts = Path((spec.submodule_search_locations or [""])[0]) / "server/static/js" if spec else Path()
     for name in ["bokeh", *BOKEH_PARTS]:
         shutil.copyfile(scripts / f"{name}.min.js", STATIC / f"{name}.min.js")
+    front.scripts(STATIC)
     if script := mathjax(ROOT / ".cache" / MATHJAX.replace("@", "-")):
         shutil.copyfile(script, STATIC / "mathjax.js")
     else:
@@ -254,20 +287,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="PATH", help="folders or notebooks of nbs/")
     parser.add_argument("--no-execute", action="store_true", help="use the outputs that are there")
+    parser.add_argument("--serve", action="store_true", help="serve the site afterwards and open a browser")
     args = parser.parse_args()
+    for name in args.only or ():
+        if not notebooks([name]):
+            print(f"docs: there is no notebook at {name}", file=sys.stderr)
+            return 2
     paths = notebooks(args.only)
-    if not paths:
-        print("docs: no notebook there", file=sys.stderr)
-        return 2
     if not args.no_execute and not execute(paths):
         print("docs: a notebook failed, so the site is not built", file=sys.stderr)
         return 1
     lay_out(paths)
     take_scripts()
-    if sphinx(strict=not args.only):
-        print("docs: Sphinx warned, see above", file=sys.stderr)
+    warned = sphinx(strict=not args.only)
+    wrong = links.report(BUILT / "html", BUILT / "elsewhere.txt", bool(args.only))
+    if warned or wrong:
+        told = ["Sphinx warned"] * bool(warned) + [f"{wrong} links lead nowhere or to another host"] * bool(wrong)
+        print(f"docs: {' and '.join(told)}, see above", file=sys.stderr)
         return 1
-    print(f"docs: {len(paths)} notebooks, open {BUILT / 'html' / 'index.html'}")
+    print(f"docs: {len(paths)} notebooks and the pages around them, every link checked")
+    command = Path(sys.executable).with_name("perps-kit")
+    command = command.relative_to(ROOT) if command.is_relative_to(ROOT) else "perps-kit"
+    print(f"look at it:  {command} docs\nor open:     {BUILT / 'html' / 'index.html'}")
+    if args.serve:
+        from runners.cli.docs import serve
+
+        serve(BUILT / "html")
     return 0
 
 

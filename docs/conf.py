@@ -26,6 +26,7 @@ nb_ipywidgets_js = {}
 nb_merge_streams = True
 suppress_warnings = ["mystnb.unknown_mime_type", "misc.highlighting_failure"]
 
+viewcode_follow_imported_members = False  # an imported name would be linked on the page of its own module
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 autodoc_typehints_format = "short"
@@ -38,6 +39,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = project
 html_static_path = ["_static"] + ([str(BUILT / "static")] if (BUILT / "static").is_dir() else [])
 html_css_files = ["site.css"]
+html_js_files = ["colors.js", "plots.js"]
 html_favicon = "_static/logo.svg"
 html_copy_source = html_show_sourcelink = False
 html_show_sphinx = False
@@ -45,7 +47,7 @@ html_theme_options = {
     "logo": {"image_light": "_static/logo.svg", "image_dark": "_static/logo.svg", "text": project, "alt_text": project},
     "navbar_align": "left",
     "navbar_end": ["theme-switcher"],
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 8,
     "show_prev_next": True,
     "show_nav_level": 1,
     "navigation_with_keys": False,
@@ -55,7 +57,7 @@ html_theme_options = {
     "pygments_light_style": "tango",
     "pygments_dark_style": "github-dark",
 }
-html_sidebars = {"index": [], "nbs/index": []}
+html_sidebars = {name: [] for name in ("index", "quick_start", "architecture", "faq", "glossary")}
 html_context = {"default_mode": "auto"}
 mathjax_path = "mathjax.js" if (BUILT / "static" / "mathjax.js").is_file() else "without_mathjax.js"
 
