@@ -41,6 +41,12 @@ def test_check_of_sound_candles() -> None:
     assert result.exit_code == 0 and "19,200" in result.stdout and "sound" in result.stdout
 
 
+def test_check_of_a_store_of_several_venues(tmp_path: Path) -> None:
+    for venue in ("binanceusdm", "okx"): CandleStore(tmp_path, venue).append(BARS)
+    refused(run("check", tmp_path), "several venues")
+    assert run("check", tmp_path, "--venue", "okx").exit_code == 0
+
+
 def test_check_of_faulty_candles(faulty: Path) -> None:
     shown, told = run("check", faulty), run("check", faulty, "--json")
     assert shown.exit_code == told.exit_code == 1 and "faulty" in shown.stdout and "row 2" in shown.stdout

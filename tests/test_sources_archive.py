@@ -42,9 +42,13 @@ from perps_kit.sources.archive import (
     verified,
 )
 from perps_kit.storage.candles import CandleStore, same
-from runners.archive import Archive, Archived, archive_into
+from perps_kit.storage.readings import read_readings
+from runners.archive import Archive
+from runners.archive_import import Archived, archive_into
+from runners.archive_source import ArchiveSource
 from runners.cli.archive import archive as command
 from runners.errors import ConfigError
+from runners.mend import Terms, mend_series
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "binance_vision"
 JANUARY, NOW = parse_time("2025-01-01"), parse_time("2025-03-04T12:00")
@@ -472,7 +476,45 @@ async def test_metrics_arrive_and_the_store_stays_listable(tmp_path: Path) -> No
     assert got.stored == 574 and got.missing == 2 and got.holes[0] == "2025-01-01 08:25 to 2025-01-01 08:30"
     assert not list((tmp_path / "zips").rglob("*.zip*"))
     await fetched(site, tmp_path, parse_time("2025-01-05"), parse_time("2025-01-06"), keep=False)
-    assert [e.timeframe for e in CandleStore(tmp_path / "store").catalogue()] == ["1h"] and not list((tmp_path / "zips").rglob("*.zip*"))
+    store = CandleStore(tmp_path / "store")
+    listed = {e.timeframe: (e.rows, e.gaps) for e in store.catalogue()}
+    ratio = (572, 4)        # two of its cells are empty
+    assert listed == {"1h": (24, 0), "metrics": (574, 2), "open_interest 5m": (574, 2), "long_short_ratio 5m": ratio}
+    metrics, interest = read_rows(Metrics, store.root, store.venue, "SOLUSDT"), read_readings(store, "SOLUSDT", "open_interest", "5m")
+    assert (interest.time == metrics.time).all() and (interest.column("amount") == metrics.open_interest).all() and store.verify() == []
+    assert not list((tmp_path / "zips").rglob("*.zip*"))
+
+
+# The archive as a source among others
+
+async def test_the_archive_mends_a_stored_series_with_the_zips_it_needs(tmp_path: Path) -> None:
+    site, store = Site(), CandleStore(tmp_path / "store")
+    days = [hourly(f"2025-01-0{d}") for d in range(2, 8)]
+    site.klines(BARS, *days)
+    held = BARS[(BARS.open_time >= days[0].start) & (BARS.open_time < days[-1].end)]
+    store.append(held[np.r_[0:50, 56:144]], label="binanceusdm")
+    async with served(site) as base:
+        source = ArchiveSource(Archive(tmp_path / "zips", base, pace=0.0), NOW)
+        got = await mend_series(store, source, "SOLUSDT", "1h", None, None, Terms(context=12), NOW)
+    assert same(store.read("SOLUSDT", "1h"), held) and got.mend.left == 0 and store.catalogue()[0].source == "archive, binanceusdm"
+    assert [(p.bars, p.why) for p in got.mend.patches] == [(6, "missing")] and got.agreement.alike == 24
+    assert set(site.zips()) == {"SOLUSDT-1h-2025-01-03.zip", "SOLUSDT-1h-2025-01-04.zip"}
+
+
+async def test_the_archive_tells_settlements_and_readings_of_a_span(tmp_path: Path) -> None:
+    site, day = Site(), ArchiveFile("SOLUSDT", "metrics", "", JANUARY, JANUARY + DAY)
+    site.put(day.path, whole(day, readings([day.start + (i + 1) * EVERY for i in range(288)])))
+    month = ArchiveFile("SOLUSDT", "fundingRate", "", JANUARY, parse_time("2025-02-01"))
+    times = [JANUARY + i * 8 * HOUR for i in range(93)]
+    site.put(month.path, whole(month, ",".join(KINDS["fundingRate"]) + "\n" + "\n".join(f"{t + 2},8,0.0001" for t in times)))
+    async with served(site) as base:
+        source = ArchiveSource(Archive(tmp_path / "zips", base, pace=0.0), NOW)
+        found = [r async for r in source.readings("open_interest", "SOLUSDT", "5m", JANUARY + HOUR, JANUARY + 2 * HOUR)]
+        paid = [f async for f in source.funding("SOLUSDT", JANUARY + DAY, JANUARY + 2 * DAY)]
+        with pytest.raises(ConfigError, match="every 5m, not every 1h"):
+            async for _ in source.readings("open_interest", "SOLUSDT", "1h", JANUARY, JANUARY + DAY): pass
+    assert [r.time.tolist() for r in found] == [list(range(JANUARY + HOUR, JANUARY + 2 * HOUR, EVERY))]
+    assert [f.time.tolist() for f in paid] == [times[3:6]]
 
 
 # The command

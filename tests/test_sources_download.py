@@ -108,6 +108,13 @@ async def test_a_hole_of_the_exchange_is_counted_and_a_late_listing_is_fine(stor
     assert got.stored == 190 and got.missing == 2 and same(store.read("SOLUSDT", "15m"), late)
 
 
+async def test_years_before_the_listing_cost_one_question(store: CandleStore, tmp_path: Path) -> None:
+    exchange = Exchange(BARS[:1200])
+    async with served(exchange, tmp_path) as client:
+        got = await download_bars(Caller(client), store, "SOLUSDT", "15m", START - 2000 * 1000 * 15 * MINUTE, END)
+    assert got.stored == 1200 and len(exchange.asked) <= 5
+
+
 @pytest.mark.parametrize("status", [429, 418, 503])
 async def test_a_refusal_is_waited_out(status: int, store: CandleStore, tmp_path: Path) -> None:
     def trick(n: int, rows: list) -> web.Response | None:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ALIASES', 'KLINE_FIELDS', 'REQUIRED', 'QUOTES', 'milliseconds', 'bars_of', 'table_of', 'write_table', 'write_bars',
-           'read_table', 'symbol_of', 'name_facts', 'usual_step', 'read_bars', 'folder_of', 'part_names', 'read_parts',
-           'read_funding_table', 'read_funding', 'funding_table']
+           'content_hash', 'stamped', 'read_table', 'symbol_of', 'name_facts', 'usual_step', 'read_bars', 'folder_of',
+           'part_names', 'read_parts', 'read_funding_table', 'read_funding', 'funding_table']
 
 # %% ../../nbs/10_data/12_files.ipynb #files-imports
 import os
@@ -114,6 +114,23 @@ def _encodings(table: "pa.Table") -> dict[str, str]:
     "Bytes of floats side by side, times as differences: a quarter smaller than dictionaries."
     kinds = {"double": "BYTE_STREAM_SPLIT", "int64": "DELTA_BINARY_PACKED"}
     return {field.name: kinds[str(field.type)] for field in table.schema if str(field.type) in kinds}
+
+# %% ../../nbs/10_data/12_files.ipynb #files-hash
+def content_hash(table: "pa.Table") -> str:
+    "SHA-256 of a table's columns by name, every nan alike; the file's compression, metadata and column order do not count."
+    import hashlib
+    whole = hashlib.sha256()
+    for name in sorted(table.column_names):
+        column = table[name].to_numpy()
+        if column.dtype.kind == "f": column = np.where(np.isnan(column), np.nan, column)
+        whole.update(f"{name} {column.dtype.str} {len(column)};".encode())
+        whole.update(np.ascontiguousarray(column).tobytes() if column.dtype.kind != "O" else repr(column.tolist()).encode())
+    return whole.hexdigest()
+
+
+def stamped(table: "pa.Table") -> "pa.Table":
+    "The table with its content's hash in the metadata."
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), b"sha256": content_hash(table).encode()})
 
 # %% ../../nbs/10_data/12_files.ipynb #files-read
 def read_table(path: str | Path) -> "pa.Table":

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..core.bar import Bars, DataError
 from ..core.clock import DAY, HOUR, MINUTE, iso, minutes_of, parse_time
-from ..data.files import KLINE_FIELDS, bars_of, milliseconds, read_parts, usual_step, write_table
+from ..data.files import KLINE_FIELDS, bars_of, milliseconds, read_parts, stamped, usual_step, write_table
 from ..data.funding import Funding
 from ..data.series import sound
 
@@ -271,6 +271,9 @@ def append_rows(new: Metrics | Trades, root: Path, venue: str) -> int:
         both = {name: np.concatenate([getattr(old, name), getattr(new, name)[parts == part]]) for name in names}
         _, last = np.unique(both[key][::-1], return_index=True)
         rows = len(both[key]) - 1 - last
+        if len(rows) == len(old) and all(np.array_equal(c[rows], getattr(old, n), equal_nan=c.dtype.kind == "f") for n, c in both.items()):
+            continue
         added += len(rows) - len(old)
-        write_table(pa.table({name: column[rows] for name, column in both.items()}).replace_schema_metadata({"symbol": new.symbol}), path)
+        facts = {"symbol": new.symbol, "venue": venue, "label": "archive"}
+        write_table(stamped(pa.table({name: column[rows] for name, column in both.items()}).replace_schema_metadata(facts)), path)
     return added

@@ -12,7 +12,8 @@ from runners.errors import ConfigError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from runners.archive import Archive, Archived
+    from runners.archive import Archive
+    from runners.archive_import import Archived
 
 ZIPS = Path("var/archive")
 Kinds = Annotated[list[str], typer.Option("--what", help="klines, fundingRate, metrics or aggTrades; repeat for more.")]
@@ -69,7 +70,7 @@ async def _archive(source: "Archive", jobs: list[tuple[str, str]], timeframe: st
     from rich.progress import Progress
 
     from perps_kit.storage.candles import CandleStore
-    from runners.archive import archive_into
+    from runners.archive_import import archive_into
     store, got = CandleStore(root, venue), []
     with Progress(console=Console(stderr=True), disable=quiet) as bar:
         for symbol, kind in jobs:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from perps_kit.data.series import Report
     from runners.download import Downloaded
 
-app = typer.Typer(no_args_is_help=True, help="Candles: check, repair, import, download and list them.")
+app = typer.Typer(no_args_is_help=True, help="Candles and what goes with them: check, mend, import, download and list.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Store = Annotated[Path, typer.Option("--store", help="Root folder of the candle store.")]
@@ -33,7 +33,11 @@ Symbols = Annotated[list[str], typer.Option("--symbol", help="Symbol such as BTC
 Start = Annotated[str, typer.Option(help="First open time, such as 2026-01-01 (UTC).")]
 End = Annotated[str, typer.Option(help="Up to here, not included; now where not given.")]
 Frame = Annotated[str, typer.Option(help="1m, 5m, 15m, 1h, 4h, 1d ...")]
-Rates = Annotated[bool, typer.Option(help="Also settled funding rates (Binance USDT-M).")]
+Rates = Annotated[bool, typer.Option(help="Also settled funding rates, where --what does not say.")]
+What = Annotated[str, typer.Option("--what", help="candles, funding, oi (open interest), lsr (long/short ratio): some, with commas.")]
+Period = Annotated[str, typer.Option("--period", help="Of open interest and ratios: 5m, 1h, 1d ...")]
+Only = Annotated[str, typer.Option("--venue", help="One exchange only.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Recompute the hash of every part.")]
 STORE = Path("var/candles")
 
 
@@ -47,12 +51,12 @@ def one_sentence() -> Iterator[None]:
 
 
 @app.command()
-def check(path: Source, symbol: SymbolHint = "", timeframe: FrameHint = "", as_json: Json = False) -> None:
+def check(path: Source, symbol: SymbolHint = "", timeframe: FrameHint = "", venue: Only = "", as_json: Json = False) -> None:
     "Look for gaps, duplicates, disorder, bad numbers and impossible prices; exit code 1 where there are any, 2 where nothing can be read."
     with one_sentence():
         from perps_kit.data.series import check as examine
         from perps_kit.storage.candles import raw_series
-        reports = [(name, examine(bars)) for name, bars in raw_series(path, [symbol] if symbol else [], timeframe)]
+        reports = [(name, examine(bars)) for name, bars in raw_series(path, [symbol] if symbol else [], timeframe, venue)]
     if as_json: typer.echo(json.dumps([{"source": name, **report.facts()} for name, report in reports]))
     else: _show(reports)
     raise typer.Exit(0 if all(report.ok for _, report in reports) else 1)
@@ -111,64 +115,101 @@ def _settlements(path: Path) -> bool: return any(word in path.name for word in (
 
 @app.command()
 def download(symbols: Symbols, start: Start, end: End = "", timeframe: Frame = "15m", store: Store = STORE, venue: Venue = "binanceusdm",
-             funding: Rates = True, as_json: Json = False) -> None:
-    "Download candles that the store lacks; a broken download resumes where it stopped."
+             what: What = "", period: Period = "1h", funding: Rates = True, as_json: Json = False) -> None:
+    "Download what the store lacks from any of ccxt's perpetual venues; a broken download resumes where it stopped."
     with one_sentence():
         from perps_kit.core.clock import minutes_of, parse_time
+        from perps_kit.data.files import symbol_of
         from perps_kit.exchange.filters import pair
-        minutes_of(timeframe)
-        for symbol in symbols: pair(symbol)
+        for frame in (timeframe, period): minutes_of(frame)
+        wanted = kinds_of(what or ("candles,funding" if funding else "candles"))
+        if venue == "binanceusdm":
+            for symbol in symbols: pair(symbol_of(symbol))
         since, until = parse_time(start), parse_time(end) if end else 1 << 52
         if since >= until: raise ConfigError(f"--start {start} is not before --end {end}")
         import asyncio
-        got = asyncio.run(_download(venue, store, symbols, timeframe, since, until, funding and venue == "binanceusdm", quiet=as_json))
+        got = asyncio.run(_download(venue, store, symbols, wanted, bool(what), timeframe, period, since, until, quiet=as_json))
     if as_json:
         typer.echo(json.dumps([one._asdict() for one in got]))
         return
     for one in got:
         typer.echo(f"{one.symbol} {one.what}: {one.received:,} received, {one.stored:,} new or changed"
                    + (f", {one.missing} holes that the exchange has nothing for" if one.missing else ""))
+        for remark in one.remarks: typer.echo(f"        {remark}")
+
+
+def kinds_of(words: str) -> list[str]:
+    "What is asked for, by the port's names; short ones are understood."
+    from perps_kit.sources.port import WHAT
+    known = {**dict(oi="open_interest", lsr="long_short_ratio"), **{w: w for w in WHAT}}
+    asked = [word.strip() for word in words.split(",") if word.strip()]
+    unknown = [word for word in asked if word not in known]
+    if unknown or not asked: raise ConfigError(f"--what {words!r}: give some of candles, funding, oi, lsr, separated by commas")
+    return list(dict.fromkeys(known[word] for word in asked))
 
 
 def _advance(bar: "Progress", task: "TaskID", done: int, total: int) -> None: bar.update(task, completed=done, total=total)
 
 
-async def _download(venue: str, root: Path, symbols: list[str], timeframe: str, start: int, end: int, funding: bool,
-                    quiet: bool) -> "list[Downloaded]":
-    import ccxt.async_support
+async def _download(venue: str, root: Path, symbols: list[str], wanted: list[str], named: bool, timeframe: str, period: str,
+                    start: int, end: int, quiet: bool) -> "list[Downloaded]":
     from rich.console import Console
     from rich.progress import Progress
 
     from perps_kit.storage.candles import CandleStore
-    from runners.download import Caller, download_bars, download_funding
-    if venue not in ccxt.async_support.exchanges: raise ConfigError(f"ccxt knows no exchange {venue!r}, Binance USDT-M is binanceusdm")
-    exchange = getattr(ccxt.async_support, venue)({"timeout": 15_000, "options": {"fetchCurrencies": False}})
-    store, got = CandleStore(root, venue), []
+    from runners.download import download_bars, download_funding, download_readings
+    from runners.sources import Caller, VenueSource
+    exchange = open_venue(venue)
+    store, got, source = CandleStore(root, venue), [], VenueSource(Caller(exchange))
     try:
+        for what in wanted:         # all refusals before the first question
+            if named or what == "candles": source.need(what)
         with Progress(console=Console(stderr=True), disable=quiet) as bar:
             for symbol in symbols:
-                task = bar.add_task(f"{symbol} {timeframe}", total=1)
-                show = partial(_advance, bar, task)
-                got.append(await download_bars(Caller(exchange), store, symbol, timeframe, start, end, show))
-                bar.update(task, total=1, completed=1)
-                if funding: got.append(await download_funding(Caller(exchange), store, symbol, start, end))
+                for what in [w for w in wanted if w in source.has]:
+                    tail = timeframe if what == "candles" else "funding" if what == "funding" else f"{what} {period}"
+                    task = bar.add_task(f"{symbol} {tail}", total=1)
+                    show, caller = partial(_advance, bar, task), Caller(exchange)
+                    if what == "candles": got.append(await download_bars(caller, store, symbol, timeframe, start, end, show))
+                    elif what == "funding": got.append(await download_funding(caller, store, symbol, start, end))
+                    else: got.append(await download_readings(caller, store, what, symbol, period, start, end, show))
+                    bar.update(task, total=1, completed=1)
     finally: await exchange.close()
     return got
 
 
+def open_venue(venue: str) -> Any:
+    "ccxt's client of a venue, which paces its own requests; ConfigError for a name that it does not know."
+    import ccxt.async_support
+    if venue not in ccxt.async_support.exchanges: raise ConfigError(f"ccxt knows no exchange {venue!r}, Binance USDT-M is binanceusdm")
+    client = getattr(ccxt.async_support, venue)({"timeout": 15_000, "options": {"fetchCurrencies": False, "defaultType": "swap"}})
+    client.has["fetchCurrencies"] = False       # of the spot wallet: nothing here needs it
+    return client
+
+
 @app.command()
-def ls(store: Store = STORE, venue: Annotated[str, typer.Option("--venue", help="One exchange only.")] = "", as_json: Json = False) -> None:
-    "List what a store holds."
+def ls(store: Store = STORE, venue: Only = "", verify: Verify = False, as_json: Json = False) -> None:
+    "List what a store holds: spans, holes, sources, hashes. --verify reads every row again; exit code 1 where one has changed."
     with one_sentence():
         from perps_kit.core.clock import iso
         from perps_kit.storage.candles import CandleStore
         venues = [venue] if venue else sorted(p.name.removeprefix("venue=") for p in store.glob("venue=*"))
-        entries = [entry for one in venues for entry in CandleStore(store, one).catalogue()]
-        if not entries:
+        doubts = [doubt for one in venues for doubt in CandleStore(store, one).verify()] if verify else []
+        broken = any(doubt.changed for doubt in doubts)
+        unreadable = any("not a readable" in doubt.problem for doubt in doubts)
+        entries = [] if unreadable else [entry for one in venues for entry in CandleStore(store, one).catalogue()]
+        if not entries and not doubts:
             raise ConfigError(f"{store} holds no candles; fill it by `perps-kit data download` or `perps-kit data import`, or give --store")
     if as_json:
-        typer.echo(json.dumps([e._asdict() | {"start": iso(e.start), "end": iso(e.end)} for e in entries]))
-        return
-    for e in entries:
-        span = f"{iso(e.start)} to {iso(e.end)}"
-        typer.echo(f"{e.venue}  {e.symbol:<12} {e.timeframe:<8} {e.rows:>9,} rows  {span}  {e.bytes / 1e6:>6.2f} MB")
+        listed = [e._asdict() | {"start": iso(e.start), "end": iso(e.end)} for e in entries]
+        told = [dict(path=str(d.path.relative_to(store)), problem=d.problem, changed=d.changed) for d in doubts]
+        typer.echo(json.dumps(dict(series=listed, doubts=told) if verify else listed))
+    else:
+        for e in entries:
+            holes = f"{e.gaps} gaps ({e.missing:,} rows)" if e.gaps else "no gaps"
+            typer.echo(f"{e.venue}  {e.symbol:<12} {e.timeframe:<19} {e.rows:>10,} rows  {iso(e.start)} to {iso(e.end)}  {holes:<22} "
+                       f"{e.bytes / 1e6:>7.2f} MB  {e.sha256[:12] or '-':<12}  {e.source or '-'}")
+        for doubt in doubts:
+            typer.echo(f"{'CHANGED' if doubt.changed else 'unknown'}  {doubt.path.relative_to(store)}: {doubt.problem}", err=True)
+        if verify and not doubts: typer.echo("every part holds the rows that were written")
+    raise typer.Exit(1 if broken else 0)
