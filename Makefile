@@ -37,7 +37,7 @@ test: dev ## every check: export, notebooks, pytest, ruff, pyright, layers, arit
 lab: dev ## open JupyterLab on the strategy's notebook (NOTEBOOK=nbs/... for another)
 	@$(DEV)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/$(NOTEBOOK) $(ARGS)
 
-docs: dev ## build the site into docs/_build/html, offline
+docs: dev ## build the site into docs/_build/html, offline (ARGS=--serve shows it; later: perps-kit docs)
 	@$(DEV)/python docs/build.py $(ARGS)
 
 bench: dev ## run the benchmarks side by side with peers, table and JSON at the end

@@ -23,6 +23,7 @@ MARKS = [
     pytest.mark.skipif(CHROMIUM is None, reason="JupyterLab's tests need chromium (apt-get install chromium)"),
     pytest.mark.skipif(shutil.which("make") is None, reason="JupyterLab's tests start it by make"),
 ]
+LOOPS = os.environ.get("PERPS_CACHE") or str(Path.home() / ".cache" / "perps_kit")     # that other tests have compiled
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 # The notebook's model knows every cell; its page holds only those near the screen.
 STATE = """() => {
@@ -36,6 +37,8 @@ STATE = """() => {
         complaints: outputs.filter(o => o.name == 'stderr').map(o => String(o.text)),
     };
 }"""
+FIND = "id => Array.from(window.jupyterapp.shell.currentWidget.content.model.cells).findIndex(cell => cell.id == id)"
+CHANGED = "([where, before]) => { const it = document.querySelector(where); return it && (it.value ?? it.innerText) != before; }"
 PLOTS = """() => Array.from(window.jupyterapp.shell.currentWidget.content.model.cells).map(cell => cell.toJSON().outputs ?? [])
     .flatMap((outputs, i) => outputs.some(o => o.data && 'application/vnd.bokehjs_exec.v0+json' in o.data) ? [i] : [])"""
 COLOURS = """canvas => new Set(new Uint32Array(
@@ -58,7 +61,7 @@ def served(root: Path, home: Path) -> Iterator[str]:
     log = home / "lab.log"
     with log.open("wb") as out:
         server = subprocess.Popen(["make", "--no-print-directory", "lab", f"ARGS={arguments}"], cwd=root, stdout=out, stderr=out,
-                                  env=os.environ | dict(HOME=str(home)), start_new_session=True)
+                                  env=os.environ | dict(HOME=str(home), PERPS_CACHE=LOOPS, PERPS_LEDGER="off"), start_new_session=True)
     try:
         yield address(server, log)
     finally:
@@ -113,6 +116,22 @@ class Desk:
         folder = self.root / ".cache" / "artefacts"
         folder.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=folder / f"lab-{self.name}{part and '-' + part}.png")
+
+    def panel(self, cell: str, name: str) -> "Locator":
+        "The panel that a cell, known by its id, shows, with its chart on the screen."
+        it = self.bring(self.page.evaluate(FIND, cell)).locator(f".{name}")
+        it.locator(".bk-Canvas canvas").first.wait_for(state="visible", timeout=60_000)
+        return it
+
+    def click(self, it: "Locator", right: float, down: float) -> None:
+        "Click into an element, so far from its upper left corner."
+        box = it.bounding_box()
+        assert box
+        self.page.mouse.click(box["x"] + right * box["width"], box["y"] + down * box["height"])
+
+    def changes(self, where: str, before: str) -> None:
+        "Wait until the value or text of an element is another one."
+        self.page.wait_for_function(CHANGED, arg=[where, before], timeout=60_000)
 
     def bring(self, cell: int) -> "Locator":
         "A cell, scrolled onto the screen: the page holds only those near it."
