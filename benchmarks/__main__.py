@@ -16,7 +16,8 @@ GROUPS = dict(fold="Signals of the EMA scalper over years of candles (CPU time)"
               backtest="A backtest, and a thousand of them (CPU time)",
               strategies="All strategies together (CPU time)", indicators="Indicators (CPU time)",
               evaluation="Evaluation (CPU time)", portfolio="The portfolio (CPU time)", dask="Jobs on more than one process",
-              book="The order book (CPU time)",
+              book="The order book (CPU time)", engine="A notebook as a job",
+              archive="A year of minutes from the archive's zips",
               start="A start", service="The service")
 MODULES = dict(dask="dask_jobs")        # where the module has another name than its group
 os.environ.setdefault("PERPS_CACHE", str(ROOT / ".cache" / "loops"))

@@ -37,6 +37,7 @@ def examine(config: Path | None) -> list[Line]:
         ("database", lambda: database(config)),
         ("sample data", sample),
         ("port", lambda: port(config)),
+        ("jobs", lambda: jobs(config)),
         ("disk", disk),
     )
     return lines + [attempt(what, look) for what, look in looks]
@@ -98,6 +99,13 @@ def port(config: Path | None) -> str:
         return "the page is switched off"
     open_socket(s).close()
     return f"{s.host}:{s.port} is free"
+
+
+def jobs(config: Path | None) -> str:
+    from runners.jobs.schedule import plan
+    from runners.settings import load
+
+    return f"{len(plan(load(config).jobs))} in the schedule"
 
 
 def disk() -> str:

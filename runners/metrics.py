@@ -16,6 +16,7 @@ class Metrics:
         self.signals = Counter("perps_signals", "Signals published", ["strategy"], registry=own)
         self.decisions = Counter("perps_decisions", "Evaluations near a signal", ["outcome"], registry=own)
         self.restarts = Counter("perps_task_restarts", "Tasks restarted by the supervisor", ["task"], registry=own)
+        self.jobs = Counter("perps_job_attempts", "Attempts at planned jobs that have ended", ["job", "status"], registry=own)
         self.cycle_seconds = Histogram(
             "perps_cycle_seconds", "From the last close of a boundary to its committed decisions", buckets=SECONDS, registry=own
         )

@@ -46,8 +46,12 @@ class Running:
 
 @asynccontextmanager
 async def surroundings(settings: Settings) -> AsyncIterator[Running]:
-    "Database, page and bot. What a person can mend is found before anything is written: a wrong strategy, port, token or database."
+    "Database, page and bot. What a person can mend is found before anything is written: a wrong strategy, job, port, token or database."
     named_strategies(settings)
+    if settings.jobs.schedule:
+        from runners.jobs.schedule import plan
+
+        plan(settings.jobs)
     async with AsyncExitStack() as stack:
         taken = open_socket(settings.http) if settings.http.enabled else None
         if taken:
@@ -110,6 +114,17 @@ async def forward(running: Running, notify: Callable[[], None]) -> None:
         notify()
 
 
+async def jobs(running: Running) -> None:
+    "Run the schedule of jobs, where the settings hold one."
+    if not running.settings.jobs.schedule:
+        return
+    from runners.jobs.schedule import plan
+    from runners.jobs.scheduler import scheduler_of
+
+    settings = running.settings
+    await scheduler_of(settings, running.db, plan(settings.jobs), running.state.metrics).run()
+
+
 async def follow_replay(running: Running) -> None:
     "Keep the progress of a replay, and say when it has ended."
     service = running.service
@@ -166,8 +181,9 @@ async def serve(running: Running, console: Console | None) -> None:
     settings, state = running.settings, running.state
     async with open_service(settings, running.db, state, console=running.bot is None) as service:
         running.service = service
-        sides = [asyncio.create_task(keep_running(name, work, state.metrics), name=name) for name, work in
-                 (("messages", lambda: messages(running, console)), ("replay", lambda: follow_replay(running)))]
+        works = dict(
+            messages=lambda: messages(running, console), replay=lambda: follow_replay(running), jobs=lambda: jobs(running))
+        sides = [asyncio.create_task(keep_running(name, work, state.metrics), name=name) for name, work in works.items()]
         main = asyncio.create_task(service.run(), name="cycles")
         try:
             done, _ = await asyncio.wait({main, sides[0]}, return_when=asyncio.FIRST_COMPLETED)

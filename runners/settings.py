@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -17,6 +17,7 @@ from perps_kit.risk.account import Terms
 from perps_kit.risk.memory import POLICIES, Policy
 from runners.errors import ConfigError
 from runners.http.settings import HttpSettings
+from runners.jobs.settings import JobsSettings
 
 PREFIX = "PERPS_"
 SECRETS = ("token", "api_key", "api_hash", "secret", "password")
@@ -147,6 +148,7 @@ class Settings(Part):
     accounts: tuple[AccountSettings, ...] = (AccountSettings(),)
     telegram: Telegram = Telegram()
     http: HttpSettings = HttpSettings()
+    jobs: JobsSettings = JobsSettings()
     warmup: int = Field(default=12_800, ge=300)  # bars of history before the first evaluation
     origin: int | None = None  # first bar that the averages see; none: `warmup` bars before the start
     patience: float = Field(default=10.0, gt=0)  # seconds that a cycle waits for its last symbol
@@ -214,6 +216,10 @@ def refuse_secrets(tree: dict[str, Any], path: Path | None, above: str = "") -> 
             refuse_secrets(value, path, f"{where}.")
         elif name == "database" and re.search(r"://[^/@\s]*:[^/@\s]+@", str(value)):
             raise ConfigError(f"{path} holds the database's password: take the address out and set the environment variable PERPS_DATABASE")
+        elif name in SECRETS and value and ".parameters." in where:
+            raise ConfigError(
+                f"{path} holds the secret {where}, and parameters are written into a job's output: let the notebook read the environment"
+            )
         elif name in SECRETS and value:
             variable = PREFIX + where.upper().replace(".", "__")
             raise ConfigError(f"{path} holds the secret {where}: take it out and set the environment variable {variable}")
@@ -243,8 +249,9 @@ def sentence(problem: Any, of: type[BaseModel] | None = None) -> str:
     if problem["type"] == "extra_forbidden":
         model: Any = of or Settings
         for step in problem["loc"][:-1]:
-            field = model.model_fields.get(step) if isinstance(step, str) and hasattr(model, "model_fields") else None
-            model = field.annotation if field and isinstance(field.annotation, type) else model
+            field = model.model_fields.get(step) if isinstance(step, str) else None
+            parts = (field.annotation, *get_args(field.annotation)) if field else ()
+            model = next((part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)), model)
         near = get_close_matches(str(problem["loc"][-1]), model.model_fields, 1, 0.5)
         return f"unknown setting {where!r}" + (f": did you mean {near[0]!r}?" if near else f": there are {', '.join(model.model_fields)}")
     message = problem["msg"].removeprefix("Value error, ")

@@ -30,7 +30,7 @@ def said(*words, **more):
 
 
 def test_the_commands_are_those_of_the_front_page():
-    assert {"demo", "run", "backtest", "parity", "units", "data", "job", "db", "doctor"} <= set(ALL[()].commands)
+    assert {"demo", "run", "backtest", "parity", "units", "data", "jobs", "db", "doctor"} <= set(ALL[()].commands)
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
@@ -80,8 +80,8 @@ FOR_MACHINES = {
     ("doctor",): (),
     ("data", "check"): (str(sample_root()),),
     ("data", "ls"): ("--store", str(sample_root())),
-    ("job", "ls"): (),
-    ("job", "show"): ("daily_report",),
+    ("jobs", "ls"): (),
+    ("jobs", "show"): ("daily_report",),
     ("db", "status"): (),
     ("db", "check"): (),
     ("account", "list"): (),
@@ -92,7 +92,9 @@ FOR_MACHINES = {
     ("portfolio",): ("--symbol", "ETHUSDT", "--start", "2026-08-01", "--strategy", "ema_scalper"),
 }
 ELSEWHERE = {  # slow, or with a server of their own, or tested beside their results
-    ("parity",), ("data", "download"), ("job", "run"), ("evaluate",), ("compare",), ("experiment",)}
+    ("parity",), ("data", "download"), ("data", "archive"), ("data", "mend"), ("new",), ("jobs", "run"), ("jobs", "due"),
+    ("jobs", "history"),
+    ("evaluate",), ("compare",), ("experiment",)}
 
 
 @pytest.mark.parametrize("path", FOR_MACHINES, ids=" ".join)

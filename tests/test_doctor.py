@@ -15,7 +15,7 @@ from runners.db.connect import open_database
 from runners.doctor import PACKAGES, examine
 from runners.errors import ConfigError
 
-WHAT = ["python", *PACKAGES, "settings", "strategies", "database", "sample data", "port", "disk"]
+WHAT = ["python", *PACKAGES, "settings", "strategies", "database", "sample data", "port", "jobs", "disk"]
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ def daily_report(folder: Path, *args: str, **environ: str) -> "subprocess.Comple
         sys.executable,
         "-c",
         "from runners.cli import main; main()",
-        "job",
+        "jobs",
         "run",
         "daily_report",
         "--out",

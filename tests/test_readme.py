@@ -53,7 +53,7 @@ def test_every_target_is_there(root, readme):
 
 def test_every_command_is_there(readme):
     said = set(re.findall(r"`perps-kit (\w+)", readme)) | set(re.findall(r"^    (?:\S+=\S+ )?perps-kit (\w+)", readme, re.M))
-    assert said >= {"demo", "run", "backtest", "parity", "units", "data", "job", "db", "doctor"}
+    assert said >= {"demo", "run", "backtest", "parity", "units", "data", "jobs", "docs", "new", "db", "doctor"}
     from typer.main import get_command
 
     from runners.cli import app
@@ -63,7 +63,7 @@ def test_every_command_is_there(readme):
 
 @pytest.mark.slow
 def test_the_report_of_the_tour_comes_out(root, readme, tmp_path):
-    lines = re.findall(r"^    ((?:PERPS_\S+ )?perps-kit (?:run|job) .*)$", readme, re.M)
+    lines = re.findall(r"^    ((?:PERPS_\S+ )?perps-kit (?:run|jobs) .*)$", readme, re.M)
     assert len(lines) == 2
     (tmp_path / "docs").symlink_to(root / "docs")
     for line in lines:

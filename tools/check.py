@@ -1,4 +1,4 @@
-"""Every check of the repository, two at a time: quiet when green, the whole output of what is red.
+"""Every check of the repository, a few at a time: quiet when green, the whole output of what is red.
 
 Usage: tools/check.py [CHECK...]      (default: all; the names are those of the table at the end)
 """
@@ -42,16 +42,23 @@ def files(*patterns: str) -> list[str]:
     return sorted({str(path.relative_to(ROOT)) for pattern in patterns for path in (ROOT / "tests").glob(f"test_{pattern}.py")})
 
 
-# The tests are three checks of about the same length, so that both lanes stay full: units alone, research, and the service.
+# The tests are four checks, so that the lanes stay full: units alone, research, the desk where one looks and clicks, and the service.
 UNITS = ["tests/contracts", *files("indicators_*")]
 RESEARCH = files(
     "account_report", "account_value", "backtest*", "bootstrap", "bridge", "calibration", "cli_experiments", "cli_research", "evaluation",
     "experiment", "jobs_dask", "ledger", "memory", "nulls", "overfitting", "parity", "performance", "portfolio*", "report", "research",
     "risk_rules", "search", "sharpe", "splits", "statistics", "sweep", "trackers_whole", "walk_forward", "what_if")
 
-# The longest first: two lanes then end at about the same time.
+DESK = files(
+    "charts*", "data_desk", "data_mending", "data_record", "docs", "guides*", "jobs_engine", "jobs_figures", "jobs_notebooks",
+    "jobs_schedule",
+    "lab", "new", "page", "panels*", "readme", "sources*", "storage_readings")
+LANES = 1 + (os.cpu_count() or 1)      # tests of a service wait more than they compute
+
+# The longest first: the lanes then end at about the same time.
 CHECKS = (
-    Check("pytest", "tests pass", tests(*(f"--ignore={path}" for path in (*UNITS, *RESEARCH)))),
+    Check("pytest", "tests pass", tests(*(f"--ignore={path}" for path in (*UNITS, *RESEARCH, *DESK)))),
+    Check("desk", "the desk's tests pass", tests(*DESK)),
     Check("research", "research tests pass", tests(*RESEARCH)),
     Check("units", "units keep their contracts", tests(*UNITS)),
     Check("wheel", "the wheel alone runs", script("wheel_check")),
@@ -135,7 +142,7 @@ def main(names: list[str]) -> int:
     checks = chosen(names)
     (ROOT / ".cache" / "ipython").mkdir(parents=True, exist_ok=True)
     began, runner, results = time.monotonic(), Runner(), []
-    with ThreadPoolExecutor(2) as lanes:
+    with ThreadPoolExecutor(min(LANES, 4)) as lanes:
         try:
             for future in as_completed([lanes.submit(runner.run, check) for check in checks]):
                 result = future.result()
@@ -153,7 +160,7 @@ def main(names: list[str]) -> int:
     red = [result.check.name for result in results if not result.passed]
     print(f"{len(results)} checks in {time.monotonic() - began:.1f} s: {'all green' if not red else 'red: ' + ', '.join(red)}")
     for result in results:
-        if result.check.name in ("pytest", "research", "units"): print(closing_line(result.output))
+        if result.check.name in ("pytest", "desk", "research", "units"): print(closing_line(result.output))
     return 1 if red else 0
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Id', 'Time', 'Float', 'FloatOrNan', 'Short', 'Long', 'Facts', 'REFERENCE', 'json_safe', 'json_floats', 'Nan', 'Json',
            'Base', 'Candle', 'Snapshot', 'SignalRow', 'DecisionRow', 'Lock', 'Account', 'Equity', 'Order', 'Fill',
-           'FollowRow', 'MemoryState', 'Tracker', 'TrackerEvent', 'Outbox', 'Chat', 'Meta']
+           'FollowRow', 'MemoryState', 'Tracker', 'TrackerEvent', 'Outbox', 'Chat', 'Meta', 'JobRun', 'Lease']
 
 # %% ../../nbs/80_storage/00_models.ipynb #imports
 from math import inf, isnan, nan
@@ -358,3 +358,35 @@ class Meta(Base):
     __tablename__ = "meta"
     key: Mapped[Short] = mapped_column(primary_key=True)
     value: Mapped[Long]
+
+# %% ../../nbs/80_storage/00_models.ipynb #jobs
+class JobRun(Base):
+    "One planned time of a job, and what became of it."
+
+    __tablename__ = "job_runs"
+    __table_args__ = (UniqueConstraint("job", "scheduled_at"), Index(None, "started_at"))
+    id: Mapped[Id]
+    job: Mapped[Short]
+    scheduled_at: Mapped[Time]
+    missed: Mapped[int] = mapped_column(default=0)  # earlier times that nobody ran, for which this one stands
+    caught_up: Mapped[bool] = mapped_column(default=False)  # run later than planned
+    status: Mapped[Short]  # running, done, failed, refused, stopped, memory, died, interrupted, lost, missed, new
+    attempt: Mapped[int]
+    next_at: Mapped[int | None] = mapped_column(BigInteger)  # when it is tried again; none: never
+    instance: Mapped[Short]  # host and process of the scheduler
+    fence: Mapped[int] = mapped_column(BigInteger)
+    started_at: Mapped[Time]
+    finished_at: Mapped[int | None] = mapped_column(BigInteger)
+    folder: Mapped[str | None] = mapped_column(Text)  # of its files, as long as they are kept
+    values: Mapped[Facts] = mapped_column(default=dict)  # what the notebook recorded
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class Lease(Base):
+    "The right to do something alone, for a while."
+
+    __tablename__ = "leases"
+    name: Mapped[Short] = mapped_column(primary_key=True)
+    holder: Mapped[Short]
+    token: Mapped[int] = mapped_column(BigInteger)  # grows with every holder
+    expires_at: Mapped[Time]

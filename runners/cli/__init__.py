@@ -8,7 +8,23 @@ from typing import Annotated
 
 import typer
 
-from runners.cli import account, archive, data, db, experiments, job, new, performance, portfolio, research, service, strategies
+from runners.cli import (
+    account,
+    archive,
+    data,
+    db,
+    docs,
+    experiments,
+    jobs,
+    mend,
+    new,
+    performance,
+    portfolio,
+    record,
+    research,
+    service,
+    strategies,
+)
 
 app = typer.Typer(name="perps-kit", no_args_is_help=True, pretty_exceptions_enable=False,
                   context_settings=dict(help_option_names=["-h", "--help"]),
@@ -30,10 +46,11 @@ app.command()(strategies.explain)
 app.command()(performance.performance)
 app.command()(service.doctor)
 app.command()(new.new)
-data.app.command()(archive.archive)
+app.command()(docs.docs)
+for command in (archive.archive, mend.mend, record.record): data.app.command()(command)
 app.add_typer(account.app, name="account")
 app.add_typer(data.app, name="data")
-app.add_typer(job.app, name="job")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(db.app, name="db")
 
 

@@ -13,6 +13,7 @@ from perps_kit.core.clock import HOUR, iso
 from runners.jobs.report import Gate, Trade, Window
 
 GOOD, BAD, CALM, LINE = "#0e9f6e", "#d9464f", "#3b6fb6", "#98a2b3"
+LONG = 60  # letters after which a cell of a table may break into lines
 HOURS = DatetimeTickFormatter(hours="%H:%M", days="%d %b", hourmin="%H:%M", minutes="%H:%M")
 
 
@@ -129,7 +130,81 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> HTML:
     def cell(value: Any) -> str:
         number = isinstance(value, (int, float))
         text = f"{value:,.6g}" if isinstance(value, float) else str(value)
-        return f"<td{' class=number style=text-align:right' if number else ''}>{escape(text)}</td>"
+        style = " class=number style=text-align:right" if number else " style=white-space:normal" if len(text) > LONG else ""
+        return f"<td{style}>{escape(text)}</td>"
 
     body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
     return HTML(f"<table><thead><tr>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def running(sides: dict[str, Sequence[tuple[int, float]]], window: Window) -> Any:
+    "The running sum of net R of several lists of (time, R), by the time of the signal."
+    p = over_time(window, y_axis_label="R, net, running sum")
+    for (name, points), color in zip(sides.items(), (CALM, "#d08b2e", GOOD, BAD)):
+        total, sums = 0.0, []
+        for _, r in points:
+            total += r
+            sums.append(total)
+        p.step([t for t, _ in points], sums, mode="after", color=color, line_width=2, legend_label=name)
+        p.scatter([t for t, _ in points], sums, color=color, size=5)
+    p.add_layout(Span(location=0, dimension="width", line_color=LINE))
+    p.legend.location, p.legend.border_line_color = "top_left", None
+    return p
+
+
+def histogram(sides: dict[str, Sequence[float]], label: str, parts: int = 24) -> Any:
+    "Shares of values by size, as outlines over each other."
+    from numpy import concatenate, histogram_bin_edges
+    from numpy import histogram as counted
+
+    edges = histogram_bin_edges(concatenate([list(x) for x in sides.values()]), parts)
+    p = canvas(200, x_axis_label=label, y_axis_label="share", tools="save")
+    for (name, values), color in zip(sides.items(), (CALM, "#d08b2e")):
+        shares = counted(values, edges)[0] / max(1, len(values))
+        p.quad(
+            left=edges[:-1], right=edges[1:], bottom=0, top=shares, fill_color=color, fill_alpha=0.25, line_color=color, legend_label=name
+        )
+    p.legend.location, p.legend.border_line_color = "top_left", None
+    return p
+
+
+def spans(rows: Sequence[tuple[str, int, int, bool]]) -> Any:
+    "From when to when each series reaches: name, start, end, whether it is sound."
+    names = [name for name, *_ in rows]
+    source = ColumnDataSource(
+        {
+            "name": names,
+            "start": [a for _, a, _, _ in rows],
+            "end": [b for _, _, b, _ in rows],
+            "color": [CALM if ok else BAD for *_, ok in rows],
+            "span": [f"{iso(a)} to {iso(b)}" for _, a, b, _ in rows],
+        }
+    )
+    p = canvas(60 + 22 * len(rows), x_axis_type="datetime", y_range=list(reversed(names)), tools="save")
+    p.hbar("name", height=0.6, left="start", right="end", color="color", source=source)
+    p.add_tools(HoverTool(tooltips=[("", "@name"), ("", "@span")]))
+    p.ygrid.grid_line_color = None
+    return p
+
+
+def moves(names: Sequence[str], values: Sequence[float], label: str) -> Any:
+    "One number a symbol, up or down."
+    source = ColumnDataSource({"name": list(names), "value": list(values), "color": [GOOD if x > 0 else BAD for x in values]})
+    p = canvas(60 + 20 * len(names), y_range=list(reversed(names)), x_axis_label=label, tools="save")
+    p.hbar("name", height=0.7, right="value", color="color", source=source)
+    p.add_tools(HoverTool(tooltips=[("", "@name"), (label, "@value{0.00}")]))
+    p.add_layout(Span(location=0, dimension="height", line_color=LINE))
+    p.ygrid.grid_line_color = None
+    return p
+
+
+def rate_lines(series: dict[str, tuple[Sequence[int], Sequence[float]]], window: Window) -> Any:
+    "Funding rates over time in percent, one line a symbol."
+    p = over_time(window, 280, y_axis_label="funding, % a settlement")
+    for color, (symbol, (times, values)) in zip(Category10_10 * (1 + len(series) // 10), series.items()):
+        source = ColumnDataSource({"time": list(times), "rate": [100 * x for x in values], "symbol": [symbol] * len(times)})
+        p.step("time", "rate", mode="after", source=source, color=color, line_width=1.5, legend_label=symbol)
+    p.add_layout(Span(location=0, dimension="width", line_color=LINE))
+    p.add_tools(HoverTool(tooltips=[("@symbol", "@rate{0.0000} %"), ("", "@time{%d %b %H:%M}")], formatters={"@time": "datetime"}))
+    p.legend.location, p.legend.border_line_color, p.legend.click_policy = "top_left", None, "hide"
+    return p

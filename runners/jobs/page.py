@@ -1,6 +1,7 @@
 "An executed notebook as one HTML file that asks nothing of the network."
 
 import re
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -54,3 +55,7 @@ def export(source: Path, target: Path) -> Path:
     partial = target.with_suffix(".partial")
     partial.write_text(html, encoding="utf-8")
     return partial.replace(target)
+
+
+if __name__ == "__main__":
+    export(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,10 +1,13 @@
-"The figures that a job hands on: a notebook records them, the run's result file lists them."
+"The figures and files that a job hands on: a notebook records them, the run's result file lists them."
 
+import os
+from pathlib import Path
 from typing import Any
 
 from perps_kit.storage.models import json_safe
 
 MIME = "application/vnd.perps-kit.record+json"
+FOLDER = "JOB_FOLDER"  # environment variable: where the running notebook goes; the engine sets it
 
 
 def record(**values: Any) -> None:
@@ -22,3 +25,11 @@ def recorded(notebook: Any) -> dict[str, Any]:
         for output in cell.get("outputs", []):
             found.update(output.get("data", {}).get(MIME, {}))
     return found
+
+
+def keep(name: str, text: str) -> Path:
+    "Write a file beside the result, whole or not at all; in a notebook that no job runs, into the current folder."
+    path = Path(os.environ.get(FOLDER, ".")) / name
+    partial = path.with_name(f".{name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    return partial.replace(path)

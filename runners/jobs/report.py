@@ -68,14 +68,19 @@ async def window_of(session: AsyncSession, until: str, days: float, now: int) ->
     if until == "last":
         newest = await session.scalar(select(func.max(DecisionRow.time)))
         end = (newest // HOUR + 1) * HOUR if newest else now
-    elif until in WORDS:
-        end = now if until == "now" else now // DAY * DAY
     else:
-        try:
-            end = parse_time(until)
-        except ValueError as error:
-            raise ConfigError(f"{error}, or one of {', '.join(WORDS)}") from None
+        end = moment(until, now)
     return Window(end - round(days * DAY), end)
+
+
+def moment(until: str, now: int) -> int:
+    "A time, `now` or `today`, the last midnight."
+    if until in ("now", "today"):
+        return now if until == "now" else now // DAY * DAY
+    try:
+        return parse_time(until)
+    except ValueError as error:
+        raise ConfigError(f"{error}, or one of {', '.join(WORDS)}") from None
 
 
 async def gather(session: AsyncSession, window: Window) -> Report:

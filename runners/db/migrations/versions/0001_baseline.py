@@ -268,6 +268,35 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_memory_state")),
     )
     op.create_table(
+        "leases",
+        sa.Column("name", SHORT, nullable=False),
+        sa.Column("holder", SHORT, nullable=False),
+        sa.Column("token", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
+    )
+    op.create_table(
+        "job_runs",
+        sa.Column("id", ID, autoincrement=True, nullable=False),
+        sa.Column("job", SHORT, nullable=False),
+        sa.Column("scheduled_at", sa.BigInteger(), nullable=False),
+        sa.Column("missed", sa.Integer(), nullable=False),
+        sa.Column("caught_up", sa.Boolean(), nullable=False),
+        sa.Column("status", SHORT, nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.BigInteger(), nullable=True),
+        sa.Column("instance", SHORT, nullable=False),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("finished_at", sa.BigInteger(), nullable=True),
+        sa.Column("folder", sa.Text(), nullable=True),
+        sa.Column("values", FACTS, nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_job_runs")),
+        sa.UniqueConstraint("job", "scheduled_at", name=op.f("uq_job_runs_job_scheduled_at")),
+    )
+    op.create_index("ix_job_runs_started_at", "job_runs", ["started_at"], unique=False)
+    op.create_table(
         "tracker_events",
         sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("tracker_id", ID, nullable=False),
