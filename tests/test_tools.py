@@ -104,6 +104,11 @@ def test_pytests_closing_line_is_found():
     assert check.closing_line("crashed") == ""
 
 
+def test_what_was_skipped_says_why():
+    some = "SKIPPED [2] tests/test_lab.py:30: JupyterLab's tests need chromium (apt-get install chromium)\n1 passed, 2 skipped in 1s"
+    assert check.skipped([some, some, "3 passed"]) == {"JupyterLab's tests need chromium (apt-get install chromium)": 4}
+
+
 def test_an_unknown_check_is_refused():
     with pytest.raises(SystemExit, match="no check called speed"): check.chosen(["speed"])
 

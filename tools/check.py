@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ def script(name: str, *arguments: str) -> tuple[str, ...]:
 
 
 def tests(*arguments: str) -> tuple[str, ...]:
-    return tool("pytest", "--no-header", "--color=no", "-p", "no:cacheprovider", "-rfE", *arguments)
+    return tool("pytest", "--no-header", "--color=no", "-p", "no:cacheprovider", "-rfEs", *arguments)
 
 
 def files(*patterns: str) -> list[str]:
@@ -131,6 +132,14 @@ def closing_line(output: str) -> str:
     return lines[-1] if lines else ""
 
 
+def skipped(outputs: list[str]) -> Counter[str]:
+    "Why tests were skipped, and how many: it says what to install."
+    found: Counter[str] = Counter()
+    for output in outputs:
+        for count, reason in re.findall(r"^SKIPPED \[(\d+)\] \S+: (.+)$", output, re.M): found[reason] += int(count)
+    return found
+
+
 def chosen(names: list[str]) -> list[Check]:
     known = {check.name: check for check in CHECKS}
     if unknown := [name for name in names if name not in known]:
@@ -161,6 +170,7 @@ def main(names: list[str]) -> int:
     print(f"{len(results)} checks in {time.monotonic() - began:.1f} s: {'all green' if not red else 'red: ' + ', '.join(red)}")
     for result in results:
         if result.check.name in ("pytest", "desk", "research", "units"): print(closing_line(result.output))
+    for reason, count in skipped([result.output for result in results]).items(): print(f"skipped {count}: {reason}")
     return 1 if red else 0
 
 
