@@ -1,6 +1,7 @@
 "Fixtures for all tests."
 import itertools
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ LEDGERS = itertools.count()
 
 
 def pytest_configure() -> None:
-    "Tests see none of the settings of whoever starts them."
+    "Tests see none of the settings of whoever starts them, and what they start can be interrupted."
     for name in [name for name in os.environ if name.startswith("PERPS_")]: del os.environ[name]
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:       # as in a shell's background: what tests start would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -89,7 +89,7 @@ def _stamp(shape: tuple) -> str:
 
     def visit(part: tuple) -> None:
         if isinstance(part[0], type):
-            walk.note(part[0].__name__)
+            walk.note(part[0].__module__, part[0].__name__)     # kept machine code names classes by their modules
             walk.cls(part[0])
         else: walk.note(*part)
         for inner in part[1:] if isinstance(part[0], type) else ():

@@ -150,7 +150,8 @@ class Exchange:
             )
         assert isinstance(request, SetClientDHParamsRequest), request
         inner = read(AES.decrypt_ige(request.encrypted_data, *self.secret)[20:])
-        self.auth = AuthKey(number(pow(int.from_bytes(inner.g_b, "big"), self.a, PRIME)))
+        # 256 bytes, as Telegram makes it: one key in 256 begins with a zero, which Telethon drops; it sees another hash, and tries anew.
+        self.auth = AuthKey(pow(int.from_bytes(inner.g_b, "big"), self.a, PRIME).to_bytes(256, "big"))
         return types.DhGenOk(request.nonce, self.server_nonce, self.auth.calc_new_nonce_hash(self.new_nonce, 1))
 
 
