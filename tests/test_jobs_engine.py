@@ -23,6 +23,8 @@ from tests.engine_kit import BEHAVIOURS, INTERRUPT, Run, notebook
 
 WIDGETS = "application/vnd.jupyter.widget-state+json"
 
+pytestmark = pytest.mark.timeout(400)      # a kernel that hangs is given up and started anew
+
 
 def run(engine: str | None, folder, sources: dict[str, list[str]], **options):
     made = Run(engine, folder, sources, **options)
@@ -41,7 +43,7 @@ def ran(folder: Path, engine: str, tries: int = 3) -> Path:
     command = [sys.executable, "-m", "tests.engine_kit", str(folder), engine]
     root = Path(__file__).parent.parent
     try:
-        done = subprocess.run(command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=35)
+        done = subprocess.run(command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90)
     except subprocess.TimeoutExpired:
         if engine != "kernel" or tries == 1:
             raise
