@@ -241,3 +241,11 @@ def test_an_address_that_is_none_is_refused_without_repeating_a_secret(address, 
 def test_without_a_loop_it_waits_for_one():
     panel = monitor("http://127.0.0.1:1")
     assert isinstance(panel, Monitor) and panel.task is None and "event loop" in panel.status.text
+
+
+def test_the_key_does_not_travel_for_everyone_to_read(monkeypatch):
+    monkeypatch.setenv(KEY, "k" * 20)
+    with pytest.raises(ValueError, match="for everyone to read: use https"): checked_address("http://10.0.0.5:8000")
+    assert checked_address("https://10.0.0.5") and checked_address("http://127.0.0.1:8000") and checked_address("http://localhost:8000")
+    monkeypatch.delenv(KEY)
+    assert checked_address("http://10.0.0.5:8000")
