@@ -25,15 +25,15 @@ class Area(NamedTuple):
     closed: int = -1            # the bar whose close ended it; -1: it still stands
 
 
-def fed(bars: Bars, unit: type, **parameters: Any) -> tuple[Any, Iterator[tuple]]:
+def fed(bars: Bars, unit: Any, **parameters: Any) -> tuple[Any, Iterator[tuple]]:
     "A unit as its `wired` has it, with other parameters where given, and the arguments of its updates over the bars."
-    wired: dict[str, Any] = unit.wired()        # type: ignore[attr-defined]
+    wired: dict[str, Any] = unit.wired()
     *before, (_, last) = wired.items()
     seen, columns = look(bars, **dict(before)), list[Any]()
     for name in last.inputs:
         label, _, part = name.partition(".")
         columns.append(bars if name == "bar" else getattr(getattr(seen, label), part).tolist() if part else getattr(seen, label).tolist())
-    return unit.of(**parameters) if parameters else last.unit, zip(*columns)    # type: ignore[attr-defined]
+    return unit.of(**parameters) if parameters else last.unit, zip(*columns)
 
 # %% ../../nbs/75_research/29_areas.ipynb #areas-kinds
 def block_areas(bars: Bars, **parameters: Any) -> list[Area]:

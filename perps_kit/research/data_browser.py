@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MEANS', 'DRAWN', 'BLIND', 'Source', 'Series', 'Held', 'Sample', 'line', 'source_of', 'rows_of', 'counted', 'Coverage',
-           'coverage', 'holes', 'gap_figure', 'funding_figure', 'report_told', 'catalogue_told', 'holes_told',
-           'DataBrowser', 'data_browser']
+           'coverage', 'holes', 'gap_figure', 'report_told', 'catalogue_told', 'holes_told', 'DataBrowser',
+           'data_browser']
 
 # %% ../../nbs/75_research/49_data_browser.ipynb #databrowser-imports
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,9 @@ from ..data.funding import Funding
 from ..data.sample import sample_bars, sample_funding, sample_symbols
 from ..data.series import Report, check
 from .market_chart import market_chart
+from .market_figures import funding_figure
 from .panel import Latest, Panel, Progress, Status, live, swap, table, widgets
-from .picture import BAD, EVEN, GOOD, MARK, canvas
+from .picture import BAD, EVEN, canvas
 from .themes import checked_theme, dressed
 
 # %% ../../nbs/75_research/49_data_browser.ipynb #databrowser-source
@@ -143,13 +144,6 @@ def gap_figure(bars: Bars, theme: str = "light", height: int = 130) -> figure:
     return dressed(p, theme)
 
 
-def funding_figure(funding: Funding, theme: str = "light", height: int = 160) -> figure:
-    "The rates that longs paid, in percent."
-    p: Any = canvas(f"{funding.symbol}: funding, % for each settlement", height)
-    rate = 100 * funding.rate
-    p.vbar(funding.time, funding.every * 0.8, rate, 0, color=[BAD if x < 0 else GOOD if x > 0 else MARK for x in rate])
-    return dressed(p, theme)
-
 # %% ../../nbs/75_research/49_data_browser.ipynb #databrowser-words
 MEANS = dict(order="a time before an earlier row's", duplicate="a time that stands twice", gap="holes", off_grid="times beside the grid",
              nan="numbers that are none", ohlc="impossible prices", volume="impossible volumes", flat="nothing was traded",
@@ -262,7 +256,7 @@ class DataBrowser(Panel):
         if len(bars) and not faulty: drawn.append(market_chart(bars[-DRAWN:], theme=self.theme))
         reader = getattr(self.source, "read_funding", None)
         paid = reader(symbol) if reader else Funding.of(symbol, [], [])
-        if len(paid): drawn.append(funding_figure(paid, self.theme))
+        if len(paid): drawn.append(dressed(funding_figure(paid), self.theme))
         return bars, report, faulty, paid, drawn
 
     def show(self, found: Any) -> None:

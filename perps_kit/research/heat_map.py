@@ -180,7 +180,7 @@ class HeatMap(Filling):
         self.told.value = alert(wrong)
         self.status.say(f"{words}, settled #{self.settles}{more}")
 
-    async def settled(self) -> Run | None:      # type: ignore[override]
+    async def settled(self) -> Run | None:
         "Wait until the map is full and the chosen cell is shown; its backtest."
         await self.search.settled()
         await self.latest.settled()

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['WHEN', 'QUOTES', 'AHEAD', 'REGIMES', 'HOURS', 'CLOSEST', 'coins_of', 'reach', 'hover', 'base_pane', 'draw_candles',
-           'draw_lines', 'draw_signals', 'draw_trades', 'draw_areas', 'draw_regime', 'draw_sessions']
+           'draw_lines', 'draw_signals', 'draw_trades', 'life_columns', 'draw_lives', 'draw_areas', 'draw_regime',
+           'draw_sessions']
 
 # %% ../../nbs/75_research/31_layers.ipynb #layers-imports
 from collections.abc import Sequence
@@ -23,7 +24,8 @@ from ..indicators.regime import NAMES
 from .areas import Area
 from .chart import outcome_color
 from .picture import BAD, EVEN, GOOD, GRID, INK, LINES, MARK, canvas
-from .themes import PAPER
+from .themes import PAPER, THEMES
+from ..trackers.outcome import Outcome
 from ..trackers.performance import SESSIONS
 from ..trackers.plan import multiples
 
@@ -110,14 +112,22 @@ def draw_trades(p: figure, bars: Bars, trades: Sequence[Trade], price: str) -> N
     begin, end = int(bars.open_time[0]), int(bars.close_time[-1])
     mine = [t.outcome for t in trades if t.outcome and t.symbol == bars.symbol]
     lived = [o for o in mine if begin <= o.entry_time and o.exit_time <= end]
-    if not lived: return
-    rows = {name: [getattr(o, name) for o in lived] for name in ("entry", "exit", "entry_time", "exit_time", "exit_type", "net_r")}
-    rows |= dict(color=[outcome_color(o) for o in lived], side=["long" if o.side > 0 else "short" for o in lived], known=rows["exit_time"])
-    source = ColumnDataSource(rows)
-    p.segment("entry_time", "entry", "exit_time", "exit", color="color", line_width=2.5, source=source, name="trades", legend_label="trade")
-    p.scatter("entry_time", "entry", size=7, fill_color=PAPER, line_color="color", line_width=2, source=source, name="entries",
-              legend_label="trade")
-    dots = p.scatter("exit_time", "exit", size=8, color="color", source=source, name="exits", legend_label="trade")
+    if lived: draw_lives(p, ColumnDataSource(life_columns(lived)), price, legend_label="trade")
+
+
+def life_columns(lived: Sequence[Outcome], theme: str = "light") -> dict[str, list]:
+    "Outcomes as the columns of a source."
+    names = ("entry", "exit", "entry_time", "exit_time", "exit_type", "net_r")
+    rows: dict[str, list] = {name: [getattr(o, name) for o in lived] for name in names}
+    color = [THEMES[theme].get(outcome_color(o), outcome_color(o)) for o in lived]
+    return rows | dict(color=color, side=["long" if o.side > 0 else "short" for o in lived], known=rows["exit_time"])
+
+
+def draw_lives(p: figure, source: ColumnDataSource, price: str = "", **look: Any) -> None:
+    "A line from entry to exit for each row of a source."
+    p.segment("entry_time", "entry", "exit_time", "exit", color="color", line_width=2.5, source=source, name="trades", **look)
+    p.scatter("entry_time", "entry", size=7, fill_color=PAPER, line_color="color", line_width=2, source=source, name="entries", **look)
+    dots = p.scatter("exit_time", "exit", size=8, color="color", source=source, name="exits", **look)
     prices = [(name, f"@{name}{{0,0.[0000]}}{price}") for name in ("entry", "exit")]
     p.add_tools(hover(dots, [("trade", "@side, @exit_type"), *prices, ("net", "@net_r{+0.00} R")], "mouse"))
 

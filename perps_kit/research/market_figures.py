@@ -45,9 +45,8 @@ def correlation_figure(bars: Mapping[str, Bars], minutes: int = 240, height: int
     pairs = [(a, b, float(alike[i, j])) for i, a in enumerate(names) for j, b in enumerate(names)]
     source = ColumnDataSource(dict(a=[label[a] for a, *_ in pairs], b=[label[b] for _, b, _ in pairs], r=[x for *_, x in pairs],
                                    text=[f"{x:.2f}" for *_, x in pairs]))
-    p: Any = canvas(f"Correlation of {minutes} minute returns", height, over_time=False, x_range=list(label.values()),
-        y_range=list(label.values())[::-1],
-                    x_axis_type="auto", min_border_left=100)
+    p: Any = canvas(f"Correlation of {minutes} minute returns", height, over_time=False, x_axis_type="auto",
+                    x_range=list(label.values()), y_range=list(label.values())[::-1], min_border_left=100)
     mapper: Any = LinearColorMapper(palette=shades(), low=-1, high=1)
     cells = p.rect("a", "b", 0.97, 0.95, source=source, fill_color=dict(field="r", transform=mapper), line_color=None, name="cells")
     p.text("a", "b", text="text", source=source, text_align="center", text_baseline="middle", text_font_size="8pt", text_color=INK)
@@ -69,8 +68,7 @@ def sector_figure(bars: Mapping[str, Bars], days: int = 7, height: int = 0) -> f
     p: Any = canvas(f"Sectors, return over {days} days", height or 100 + 28 * len(sectors), y_range=sectors[::-1])
     mapper: Any = LinearColorMapper(palette=shades(), low=-most, high=most)
     cells = p.hbar(y="sector", left="left", right="right", height=0.94, source=ColumnDataSource(rows),
-        fill_color=dict(field="percent", transform=mapper),
-                   line_color=None, name="cells")
+                   fill_color=dict(field="percent", transform=mapper), line_color=None, name="cells")
     p.add_layout(ColorBar(color_mapper=mapper, width=10, formatter=NumeralTickFormatter(format="+0.[0]"), title="%"), "right")
     p.add_tools(HoverTool(renderers=[cells], formatters={"@left": "datetime", "@right": "datetime"}, tooltips=[
         ("", "@sector"), ("", "@left{%d %b %Y} to @right{%d %b %Y}"), ("return", "@percent{+0.00} %")]))
@@ -91,17 +89,16 @@ def funding_figure(funding: Funding, interest: tuple[np.ndarray, np.ndarray] | N
     p.add_tools(HoverTool(renderers=[bars], tooltips=rows, formatters={"@time": "datetime"}, mode="vline"))
     q: Any = canvas("", 140, x_range=p.x_range, y_axis_label="long paid, %")
     line = q.step("time", "sum", source=source, mode="after", color=MARK, line_width=2, name="paid")
-    q.add_tools(HoverTool(renderers=[line], tooltips=[rows[0], ("paid so far", "@sum{+0.000} %")], formatters={"@time": "datetime"},
-        mode="vline"))
+    told = [rows[0], ("paid so far", "@sum{+0.000} %")]
+    q.add_tools(HoverTool(renderers=[line], tooltips=told, formatters={"@time": "datetime"}, mode="vline"))
     panes = [p, q]
     if interest is not None:
         held = ColumnDataSource(dict(time=np.asarray(interest[0]), contracts=np.asarray(interest[1], float)))
         o: Any = canvas("", 140, x_range=p.x_range, y_axis_label="open contracts")
         line = o.step("time", "contracts", source=held, mode="after", color=INK, line_width=1.5, name="interest")
         o.yaxis.formatter = NumeralTickFormatter(format="0.[0]a")
-        o.add_tools(HoverTool(renderers=[line], tooltips=[("known", "@time{%d %b %Y %H:%M} UTC"), ("open interest",
-            "@contracts{0,0} contracts")],
-                              formatters={"@time": "datetime"}, mode="vline"))
+        told = [("known", "@time{%d %b %Y %H:%M} UTC"), ("open interest", "@contracts{0,0} contracts")]
+        o.add_tools(HoverTool(renderers=[line], tooltips=told, formatters={"@time": "datetime"}, mode="vline"))
         panes.append(o)
     for pane in panes: pane.min_border_left = 70
     return column(*panes, sizing_mode="stretch_width")

@@ -209,7 +209,9 @@ class Panel:
         "Title and line above, then the parts."
         self.widget.children = (widgets().HBox([self.head, self.status.widget]), *parts)
 
-    async def settled(self) -> None: await self.latest.settled()
+    async def settled(self) -> Any:
+        "Wait for the answers; what a panel gives then."
+        await self.latest.settled()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         for view in self.views: view.send_state("render_bundle")

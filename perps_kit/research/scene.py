@@ -19,11 +19,11 @@ from ..backtest.report import Report
 from ..backtest.run import Result
 from ..core.bar import Bars
 from ..core.clock import iso
-from .chart import outcome_color
-from .market_chart import hover, market_chart
+from .layers import draw_lives, life_columns
+from .market_chart import market_chart
 from .panel import table, widgets
 from .picture import BAD, MARK, canvas
-from .themes import PAPER, THEMES, checked_theme, dressed
+from .themes import checked_theme, dressed
 from .view import staged, view_of
 from ..trackers.outcome import Outcome
 
@@ -69,11 +69,7 @@ def trades_html(outcomes: list[Outcome], most: int = 200) -> str:
 # %% ../../nbs/75_research/39_scene.ipynb #scene-columns
 def trade_columns(result: Result | None, symbol: str, theme: str = "light") -> dict[str, list]:
     "The trades of a symbol as columns to draw."
-    lived = [t.outcome for t in result.trades if t.outcome and t.symbol == symbol] if result else []
-    names = ("entry", "exit", "entry_time", "exit_time", "exit_type", "net_r")
-    found: dict[str, list] = {name: [getattr(o, name) for o in lived] for name in names}
-    color = [THEMES[theme].get(outcome_color(o), outcome_color(o)) for o in lived]
-    return found | dict(color=color, side=["long" if o.side > 0 else "short" for o in lived], known=found["exit_time"])
+    return life_columns([t.outcome for t in result.trades if t.outcome and t.symbol == symbol] if result else [], theme)
 
 
 def equity_columns(page: Report | None) -> dict[str, Any]:
@@ -84,14 +80,6 @@ def equity_columns(page: Report | None) -> dict[str, Any]:
     return dict(time=page.curve.time.astype(float), equity=100 * (values / page.curve.start - 1), fall=100 * (values / peak - 1))
 
 # %% ../../nbs/75_research/39_scene.ipynb #scene-draw
-def _draw_marks(p: Any, source: Any) -> None:
-    p.segment("entry_time", "entry", "exit_time", "exit", color="color", line_width=2.5, source=source, name="trades")
-    p.scatter("entry_time", "entry", size=7, fill_color=PAPER, line_color="color", line_width=2, source=source, name="entries")
-    dots = p.scatter("exit_time", "exit", size=8, color="color", source=source, name="exits")
-    prices = [(name, f"@{name}{{0,0.[0000]}}") for name in ("entry", "exit")]
-    p.add_tools(hover(dots, [("trade", "@side, @exit_type"), *prices, ("net", "@net_r{+0.00} R")], "mouse"))
-
-
 def _curve_panes(source: Any) -> list[Any]:
     "Equity above, its fall from the peak below."
     p: Any = canvas("Equity, 1 % of the capital at risk in each trade", 150, y_axis_label="%", min_border_left=70, min_border_right=10)
@@ -112,7 +100,7 @@ class Scene:
         chart: Any = market_chart(own, visible=0, sessions=False, by_price=False, height=height)
         self.trades, self.curve = ColumnDataSource(trade_columns(None, own.symbol)), ColumnDataSource(equity_columns(None))
         self.live = [(self.trades, "data"), (self.curve, "data")]
-        _draw_marks(chart.children[0], self.trades)
+        draw_lives(chart.children[0], self.trades)
         self.root = dressed(column(chart, *_curve_panes(self.curve), sizing_mode="stretch_width"), theme)
         for model in self.root.references(): model.syncable = False     # a window that moves is the browser's affair alone
         self.root.syncable = True

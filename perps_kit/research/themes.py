@@ -16,8 +16,7 @@ from .picture import BAD, EVEN, GOOD, GRID, INK, LINES, MARK
 PAPER, TEXT = "#ffffff", "#444444"
 NIGHT = "tooltips in the dark"
 DARK = {PAPER: "#14181f", TEXT: "#c5cad4", INK: "#b9c0cc", GRID: "#262c37", EVEN: "#7b8496", MARK: "#6ea8fe", GOOD: "#2fbf92",
-    BAD: "#f0686f",
-        **dict(zip(LINES, ("#f0a04b", "#b9a0ff", "#4cc3f5", "#9aa4b5")))}
+        BAD: "#f0686f", **dict(zip(LINES, ("#f0a04b", "#b9a0ff", "#4cc3f5", "#9aa4b5")))}
 
 
 def shades(bad: str = BAD, good: str = GOOD, paper: str = PAPER, steps: int = 10) -> list[str]:

@@ -140,7 +140,7 @@ class Workbench(Panel):
         self.told.value = alert(wrong)
         self.status.say(f"{words}, {'sliding' if self.latest.waiting else 'settled'} #{self.settles}{more}")
 
-    async def settled(self) -> Run | None:      # type: ignore[override]
+    async def settled(self) -> Run | None:
         "Wait until the newest wish is answered; the answer."
         await self.latest.settled()
         return self.run
