@@ -30,7 +30,7 @@ from typer.testing import CliRunner
 from perps_kit.core.clock import DAY, HOUR, MINUTE, iso, parse_time
 from perps_kit.storage import jobs as kept
 from perps_kit.storage.models import Chat, Outbox
-from runners.cli.jobs import app
+from runners.cli.schedule import app
 from runners.db.connect import open_database
 from runners.errors import ConfigError
 from runners.jobs.catalog import Job, find

@@ -15,13 +15,13 @@ from runners.cli import (
     db,
     docs,
     experiments,
-    jobs,
     mend,
     new,
     performance,
     portfolio,
     record,
     research,
+    schedule,
     service,
     strategies,
 )
@@ -50,7 +50,7 @@ app.command()(docs.docs)
 for command in (archive.archive, mend.mend, record.record): data.app.command()(command)
 app.add_typer(account.app, name="account")
 app.add_typer(data.app, name="data")
-app.add_typer(jobs.app, name="jobs")
+app.add_typer(schedule.app, name="jobs")
 app.add_typer(db.app, name="db")
 
 
