@@ -318,9 +318,15 @@ async def test_a_job_that_is_new_to_the_database_waits_for_its_next_time(db):
 
 async def test_a_failing_job_is_tried_again_ever_later_and_then_somebody_is_told(db):
     clock, p = Watch(NOON), planned(retries=2, retry_wait=10)
-    launcher = Launcher("failed", "stopped", "failed")
-    assert await once(scheduler(db, clock, p, launcher=launcher)) == [("toy", "failed")]
-    assert [attempt for *_, attempt in launcher.runs] == [1, 2, 3] and 30_000 <= clock.t - NOON < 33_000
+    launcher, begun = Launcher("failed", "stopped", "failed"), []
+
+    def noted(*given):
+        begun.append(clock.t)
+        return launcher(*given)
+
+    assert await once(scheduler(db, clock, p, launcher=noted)) == [("toy", "failed")]
+    assert [attempt for *_, attempt in launcher.runs] == [1, 2, 3] and [p.pause(attempt) for attempt in (1, 2)] == [10_000, 20_000]
+    assert begun[1] - begun[0] >= 10_000 and begun[2] - begun[1] >= 20_000
     (run,) = await history(db)
     assert (run["attempt"], run["status"], run["next_at"]) == (3, "failed", None)
     assert await alerts(db) == ["toy of 2026-11-20 12:00 UTC: failed. cell 3: ValueError: token=***"]
